@@ -1,0 +1,104 @@
+"""What poolmgr asks of a cloud, whatever cloud it is.
+
+One `Cloud` is one provider's view: one cloud, one region, one project. Methods block up to their timeouts
+(10 s to connect, 60 s to read), so callers run them on an executor of the provider. All are thread-safe.
+`openstack` talks to real services, `simulated` to `simcloud.world` in this process; both pass one contract suite.
+
+Every method may raise CloudUnavailable (Throttled) and AuthFailed; the other leaves are named below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from poolmgr.model.resources import Resources
+from poolmgr.model.server import Addresses, Flavor, FloatingIp, Listing, Owner, Port, Server, ServerSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CloudInfo:
+    """What is known about a cloud after its first answer."""
+
+    cloud: str  # name in clouds.yaml
+    region: str | None
+    has_network: bool  # a Network service: ports and its floating IPs exist
+    may_need_floating_ips: bool  # False: floating IPs are never listed or made
+
+
+class Cloud(Protocol):
+    def connect(self) -> CloudInfo:
+        """Log in and discover services; cheap when done before. Raises ConfigError, NotSupported."""
+
+    def close(self) -> None:
+        """Close connections. Never raises."""
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """API calls sent so far by `<service>.<METHOD>.<name>` (metrics.md 5), tokens and discovery included."""
+
+    def limits(self) -> Resources:
+        """The project's limits: instances, cores, ram (MiB); unlimited and unknown ones are absent."""
+
+    def flavors(self) -> tuple[Flavor, ...]:
+        """All flavors, cached 5 minutes."""
+
+    def zones(self) -> tuple[str, ...]:
+        """Availability zones that take servers, sorted, cached 5 minutes; () where the cloud has none."""
+
+    def find_image(self, name_or_id: str) -> str | None:
+        """The id of an active image, cached 60 s; None if there is none. Raises Rejected if ambiguous."""
+
+    def create_server(self, spec: ServerSpec) -> str:
+        """Ask for a server: one POST. Returns its id.
+
+        Raises OverQuota, NoCapacity, Rejected, ImageGone, NotSupported, and OutcomeUnknown when a server may
+        have been made all the same: look for its metadata in later listings.
+        """
+
+    def list_servers(self) -> Listing[Server]:
+        """All servers of the project, ours and others'. A failed page: what was read, `complete` False.
+
+        Raises CloudUnavailable only if nothing could be read.
+        """
+
+    def get_server(self, server_id: str) -> Server:
+        """One server, with its fault. Raises NotFound."""
+
+    def delete_server(self, server_id: str) -> None:
+        """Ask for deletion; returns when the cloud accepted. NotFound is success. Raises Rejected on 409."""
+
+    def console(self, server_id: str) -> str:
+        """The last 2,000 lines of its console, "" if the cloud has none (yet)."""
+
+    def expose(self, server: Server, *, owner: Owner, auto_floating_ip: bool) -> Addresses:
+        """The addresses of an ACTIVE server after a floating IP was bound where one is needed (cloud.md 3.11).
+
+        Idempotent by owner: a floating IP made for the same server before is found and used. Leaves none
+        behind on failure. `interface_ip` is "" when the server has no address yet.
+        Raises OverQuota, NoCapacity, Rejected, NotFound (the server is gone), OutcomeUnknown.
+        """
+
+    def list_ports(self) -> Listing[Port]:
+        """All ports of the project; empty where there is no Network service."""
+
+    def delete_port(self, port_id: str) -> None:
+        """NotFound is success."""
+
+    def list_floating_ips(self) -> Listing[FloatingIp]:
+        """All floating IPs of the project; empty where none can exist."""
+
+    def delete_floating_ip(self, floating_ip_id: str) -> None:
+        """NotFound is success."""
+
+
+class Prober(Protocol):
+    def host_keys(
+        self, address: str, port: int, *, connection_type: str, timeout: float
+    ) -> tuple[str, ...]:
+        """The host keys `"<type> <base64>"` of the SSH server there, one per key type it offers.
+
+        One attempt within `timeout` seconds. For connection types other than `ssh` and `network_cli` a TCP
+        connect is enough and () is returned. Raises ProbeError.
+        """

@@ -1,0 +1,173 @@
+"""What a cloud shows us: servers, their addresses, and what hangs on them.
+
+Every listing says when it began and whether it is complete: absence may only be inferred from a complete
+one that began after the fact in question (cloud.md, design rule 4).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from poolmgr.model.resources import Resources
+
+#: Server metadata keys; the first three are shared with Nodepool (launcher.md 9.4).
+META_NODE_ID = "nodepool_node_id"
+META_PROVIDER = "nodepool_provider_name"
+META_POOL = "nodepool_pool_name"
+META_GROUPS = "groups"
+META_DEPLOYMENT = "poolmgr_deployment"
+META_ATTEMPT = "poolmgr_attempt"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owner:
+    """Whose a thing in a cloud is, and for which node. `deployment` None: made by Nodepool itself."""
+
+    provider: str
+    node_id: str
+    deployment: str | None = None
+    attempt: int | None = None
+
+    def tag(self) -> str:
+        """The owner as the description of a floating IP or port, at most 255 characters."""
+        return f"poolmgr:{self.deployment}:{self.provider}:{self.node_id}"
+
+
+def owner_of_metadata(metadata: Mapping[str, str]) -> Owner | None:
+    """The owner a server's metadata names, or None for a foreign server."""
+    provider, node_id = metadata.get(META_PROVIDER), metadata.get(META_NODE_ID)
+    if not provider or not node_id:
+        return None
+    attempt = metadata.get(META_ATTEMPT, "")
+    return Owner(
+        provider=provider,
+        node_id=node_id,
+        deployment=metadata.get(META_DEPLOYMENT),
+        attempt=int(attempt) if attempt.isdigit() else None,
+    )
+
+
+def owner_of_tag(text: str) -> Owner | None:
+    """The owner that `Owner.tag` wrote, or None for any other text."""
+    parts = text.split(":")
+    if len(parts) < 4 or parts[0] != "poolmgr":
+        return None
+    return Owner(deployment=parts[1], provider=":".join(parts[2:-1]), node_id=parts[-1])
+
+
+class ServerStatus(enum.Enum):
+    """Nova's states as far as we tell them apart (cloud.md 3.7)."""
+
+    BUILD = "BUILD"
+    ACTIVE = "ACTIVE"
+    ERROR = "ERROR"
+    DELETED = "DELETED"
+    SOFT_DELETED = "SOFT_DELETED"
+    UNKNOWN = "UNKNOWN"  # a cell is down: no information
+    OTHER = "OTHER"  # SHUTOFF, PAUSED, ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Addresses:
+    """A server's addresses by role, "" where it has none. `interface_ip` is the one to connect to.
+
+    `fixed_v4` is any fixed IPv4 (a floating IP can be bound to it); `floating_v4` one known to be floating.
+    """
+
+    public_v4: str = ""
+    private_v4: str = ""
+    public_v6: str = ""
+    private_v6: str = ""
+    interface_ip: str = ""
+    fixed_v4: str = ""
+    floating_v4: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """One server as last listed."""
+
+    id: str
+    name: str
+    status: ServerStatus
+    status_text: str = ""  # the cloud's own word, for logs
+    task_state: str | None = None
+    fault: str = ""  # message of the fault of a server in ERROR; "" if the listing had none
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    addresses: Addresses = Addresses()
+    az: str | None = None
+    host_id: str | None = None
+    volumes: tuple[str, ...] = ()
+    resources: Resources | None = None  # None: the flavor is unknown
+
+    @property
+    def owner(self) -> Owner | None:
+        return owner_of_metadata(self.metadata)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FloatingIp:
+    id: str
+    address: str
+    port_id: str | None  # None: unattached
+    status: str = ""
+    owner: Owner | None = None  # None: not made by a poolmgr
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Port:
+    id: str
+    device_id: str  # "" when unbound
+    device_owner: str = ""
+    status: str = ""
+    owner: Owner | None = None
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing(Generic[T]):
+    """All of a project's things of one kind, by id, as read by one pass over all pages.
+
+    `started_at` and `finished_at` are monotonic seconds of this process.
+    """
+
+    items: Mapping[str, T]
+    started_at: float
+    finished_at: float
+    complete: bool = True  # False: a page failed; infer no absence from it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flavor:
+    id: str
+    name: str
+    vcpus: int
+    ram_mib: int
+    disk_gib: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerSpec:
+    """Everything one create call says. Names are resolved by the cloud layer from its caches.
+
+    `image` is an id when `image_is_id`, else a name or id to look up. `networks` empty: the cloud's default.
+    """
+
+    name: str
+    flavor: Flavor
+    image: str
+    image_is_id: bool
+    metadata: Mapping[str, str]
+    networks: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    key_name: str | None = None
+    az: str | None = None
+    config_drive: bool | None = None
+    userdata: str | None = None
+    boot_from_volume: bool = False
+    volume_gib: int = 50

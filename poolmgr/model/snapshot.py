@@ -1,0 +1,198 @@
+"""The shared state as this process last saw it, with the indexes the policies ask.
+
+A store owns one `Snapshot` and keeps it current from watch events and from its own writes; everyone else
+only reads it, inside `store.reading()`, which keeps it still meanwhile. Nothing is copied: a question
+costs what it looks at. Records are immutable and may be kept after reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TypeVar
+
+from poolmgr.model.component import Component, ComponentKind
+from poolmgr.model.image import Build, Upload, UploadState
+from poolmgr.model.node import Node, NodeState
+from poolmgr.model.request import NodeRequest, RequestState
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Snapshot:
+    """Nodes, requests, components and uploads, indexed. Only its store calls the `put_*` and `drop_*`."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Node] = {}
+        self._nodes_by_provider: dict[str, dict[str, Node]] = {}
+        self._nodes_by_state: dict[tuple[str, NodeState], dict[str, Node]] = {}  # (provider, state)
+        self._nodes_by_request: dict[str, dict[str, Node]] = {}
+        self._nodes_by_tenant: dict[str, dict[str, Node]] = {}
+        self._ready_by_label: dict[str, dict[str, Node]] = {}  # READY and unallocated
+        self._requests: dict[str, NodeRequest] = {}
+        self._requests_by_state: dict[RequestState, dict[str, NodeRequest]] = {}
+        self._components: dict[tuple[ComponentKind, str], Component] = {}
+        self._builds: dict[tuple[str, str], Build] = {}
+        self._uploads: dict[str, Upload] = {}
+        self._uploads_by_target: dict[tuple[str, str], dict[str, Upload]] = {}  # (image, provider)
+        self._locked_nodes: dict[str, set[str]] = {}
+        self._locked_requests: dict[str, set[str]] = {}
+
+    # What policies ask
+
+    def node(self, node_id: str) -> Node | None:
+        return self._nodes.get(node_id)
+
+    def nodes(self) -> Collection[Node]:
+        return self._nodes.values()
+
+    def nodes_of(self, provider: str, state: NodeState | None = None) -> Collection[Node]:
+        """The provider's nodes, in `state` if given."""
+        if state is None:
+            return self._nodes_by_provider.get(provider, {}).values()
+        return self._nodes_by_state.get((provider, state), {}).values()
+
+    def nodes_for(self, request_id: str) -> Collection[Node]:
+        """Nodes whose `allocated_to` is this request."""
+        return self._nodes_by_request.get(request_id, {}).values()
+
+    def nodes_of_tenant(self, tenant: str) -> Collection[Node]:
+        return self._nodes_by_tenant.get(tenant, {}).values()
+
+    def ready(self, label: str) -> Collection[Node]:
+        """READY nodes with `label` that no request has, of all providers; some may be locked."""
+        return self._ready_by_label.get(label, {}).values()
+
+    def node_locked(self, node_id: str) -> bool:
+        return bool(self._locked_nodes.get(node_id))
+
+    def request(self, request_id: str) -> NodeRequest | None:
+        return self._requests.get(request_id)
+
+    def requests(self, state: RequestState | None = None) -> Collection[NodeRequest]:
+        if state is None:
+            return self._requests.values()
+        return self._requests_by_state.get(state, {}).values()
+
+    def request_locked(self, request_id: str) -> bool:
+        """Whether someone contends for its lock. Stores that do not watch request locks answer False."""
+        return bool(self._locked_requests.get(request_id))
+
+    def components(self, kind: ComponentKind) -> Iterator[Component]:
+        return (c for (k, _), c in self._components.items() if k is kind)
+
+    def pools(self) -> Iterator[Component]:
+        """The pools that are registered, of all launchers."""
+        return self.components(ComponentKind.POOL)
+
+    def builds(self) -> Collection[Build]:
+        return self._builds.values()
+
+    def uploads(self) -> Collection[Upload]:
+        return self._uploads.values()
+
+    def newest_upload(self, image: str, provider: str) -> Upload | None:
+        """The READY upload with the greatest state_time, over all builds (zookeeper.md 8.3)."""
+        ready = [
+            u
+            for u in self._uploads_by_target.get((image, provider), {}).values()
+            if u.state is UploadState.READY and u.external_id
+        ]
+        return max(ready, key=lambda u: u.state_time, default=None)
+
+    # What its store tells it
+
+    def put_node(self, node: Node) -> None:
+        self.drop_node(node.id)
+        self._nodes[node.id] = node
+        provider = node.provider or ""
+        self._nodes_by_provider.setdefault(provider, {})[node.id] = node
+        self._nodes_by_state.setdefault((provider, node.state), {})[node.id] = node
+        if node.allocated_to:
+            self._nodes_by_request.setdefault(node.allocated_to, {})[node.id] = node
+        elif node.state is NodeState.READY:
+            for label in node.labels:
+                self._ready_by_label.setdefault(label, {})[node.id] = node
+        if node.tenant_name:
+            self._nodes_by_tenant.setdefault(node.tenant_name, {})[node.id] = node
+
+    def drop_node(self, node_id: str) -> None:
+        old = self._nodes.pop(node_id, None)
+        if old is None:
+            return
+        provider = old.provider or ""
+        _remove(self._nodes_by_provider, provider, node_id)
+        _remove(self._nodes_by_state, (provider, old.state), node_id)
+        _remove(self._nodes_by_tenant, old.tenant_name, node_id)
+        _remove(self._nodes_by_request, old.allocated_to, node_id)
+        for label in old.labels:
+            _remove(self._ready_by_label, label, node_id)
+
+    def put_request(self, request: NodeRequest) -> None:
+        self.drop_request(request.id)
+        self._requests[request.id] = request
+        self._requests_by_state.setdefault(request.state, {})[request.id] = request
+
+    def drop_request(self, request_id: str) -> None:
+        old = self._requests.pop(request_id, None)
+        if old is not None:
+            _remove(self._requests_by_state, old.state, request_id)
+
+    def put_component(self, component: Component) -> None:
+        self._components[component.kind, component.znode] = component
+
+    def drop_component(self, kind: ComponentKind, znode: str) -> None:
+        self._components.pop((kind, znode), None)
+
+    def put_build(self, build: Build) -> None:
+        self._builds[build.image, build.id] = build
+
+    def drop_build(self, image: str, build_id: str) -> None:
+        self._builds.pop((image, build_id), None)
+
+    def put_upload(self, upload: Upload) -> None:
+        self._uploads[upload.path] = upload
+        self._uploads_by_target.setdefault((upload.image, upload.provider), {})[upload.path] = upload
+
+    def drop_upload(self, path: str) -> None:
+        old = self._uploads.pop(path, None)
+        if old is not None:
+            _remove(self._uploads_by_target, (old.image, old.provider), path)
+
+    def put_node_contender(self, node_id: str, contender: str) -> None:
+        self._locked_nodes.setdefault(node_id, set()).add(contender)
+
+    def drop_node_contender(self, node_id: str, contender: str | None = None) -> None:
+        """Forget one contender, or all of them when `contender` is None."""
+        _discard(self._locked_nodes, node_id, contender)
+
+    def put_request_contender(self, request_id: str, contender: str) -> None:
+        self._locked_requests.setdefault(request_id, set()).add(contender)
+
+    def drop_request_contender(self, request_id: str, contender: str | None = None) -> None:
+        _discard(self._locked_requests, request_id, contender)
+
+    def request_locks(self) -> Collection[str]:
+        """Ids whose lock has a contender, as far as known."""
+        return self._locked_requests.keys()
+
+
+def _remove(index: dict[K, dict[str, V]], key: K | None, item: str) -> None:
+    if key is None:
+        return
+    bucket = index.get(key)
+    if bucket is not None:
+        bucket.pop(item, None)
+        if not bucket:
+            del index[key]
+
+
+def _discard(index: dict[str, set[str]], key: str, item: str | None) -> None:
+    if item is None:
+        index.pop(key, None)
+        return
+    bucket = index.get(key)
+    if bucket is not None:
+        bucket.discard(item)
+        if not bucket:
+            del index[key]

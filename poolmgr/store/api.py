@@ -1,0 +1,187 @@
+"""What all poolmgr processes agree on, and how: records, locks, components, elections.
+
+Two implementations, `zookeeper` and `memory`, pass one contract suite (tests/contract/test_store.py).
+
+Rules every implementation keeps:
+- Reads come from `reading()`; it shows this process's own completed writes at once.
+- A write of an existing record is conditional on the version its copy was read with (`Conflict`), and where
+  a `Lock` is given, also on that lock still being held (`LockLost`). Nothing is ever created by a save.
+- After the session is lost every `Lock` of it is void: `valid` turns False and writes with it raise `LockLost`.
+- Each method may raise `StoreUnavailable`; the other leaves are named below. Methods are thread-safe.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from poolmgr.model.component import Component
+from poolmgr.model.image import Upload
+from poolmgr.model.node import Node
+from poolmgr.model.request import NodeRequest
+from poolmgr.model.snapshot import Snapshot
+
+
+class ChangeKind(enum.Enum):
+    NODE = "node"  # data, creation, deletion, or a lock contender
+    REQUEST = "request"
+    COMPONENT = "component"
+    IMAGE = "image"
+    SESSION = "session"  # connected, suspended or lost
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that a watch reported. Only a hint to look again; events may be merged."""
+
+    kind: ChangeKind
+    id: str = ""
+    provider: str = ""  # NODE: the node's provider, where known
+
+
+class Lock(Protocol):
+    """A held lock. `path` is the lock directory; `valid` is False once released or lost."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def valid(self) -> bool: ...
+
+
+class Election(Protocol):
+    """A standing candidacy; `leading` says whether we hold it now."""
+
+    @property
+    def leading(self) -> bool: ...
+
+    def withdraw(self) -> None: ...
+
+
+class Store(Protocol):
+    """Requests, nodes, components, images, as `spec/zookeeper.md` lays them out."""
+
+    # Connection
+
+    def start(self, *, stop: Callable[[], bool] = lambda: False) -> None:
+        """Connect and fill the snapshot; blocks until done, logging every 10 s while it cannot connect.
+
+        Returns early, unconnected, once `stop()` is true. Raises ConfigError for unusable TLS files.
+        """
+
+    def close(self) -> None:
+        """End the session: all locks and ephemeral records go. Idempotent; never raises."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the session is up and the snapshot current; False while SUSPENDED, LOST or refilling."""
+
+    @property
+    def epoch(self) -> int:
+        """Counts sessions: it changes whenever locks taken before are void."""
+
+    @property
+    def writes(self) -> int:
+        """How many write transactions this process has sent; for benchmarks and metrics."""
+
+    @property
+    def queues(self) -> Mapping[str, int]:
+        """Lengths of the client's and caches' queues by metric name tail (metrics.md 2.2)."""
+
+    def reading(self) -> AbstractContextManager[Snapshot]:
+        """The snapshot, held still until the block ends. Keep the block short: watches wait for it."""
+
+    def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
+        """Call `on_change` for each change from a store thread (it must return at once). Returns the undo."""
+
+    # Requests
+
+    def create_request(self, request: NodeRequest, *, priority: int, ephemeral: bool = False) -> NodeRequest:
+        """Store a new request as `<priority, 3 digits>-<sequence>`; returns it with id and version."""
+
+    def read_request(self, request_id: str) -> NodeRequest:
+        """Read past the cache. Raises RecordGone, BadRecord."""
+
+    def lock_request(self, request_id: str) -> tuple[Lock, NodeRequest]:
+        """Lock without waiting and re-read. Raises LockBusy, RecordGone, BadRecord (all leave nothing locked)."""
+
+    def save_request(self, request: NodeRequest, lock: Lock | None = None) -> NodeRequest:
+        """Replace the record. Raises Conflict, LockLost, RecordGone."""
+
+    def delete_request(self, request_id: str) -> None:
+        """Delete a request of our own (min-ready, the `request` command). Gone already is fine."""
+
+    def drop_request_lock(self, request_id: str) -> bool:
+        """Remove the lock directory of a request that is gone, if nobody contends. True if it is gone now."""
+
+    def stale_request_locks(self) -> Iterable[str]:
+        """Ids with a lock directory but no request; reads the directory list once."""
+
+    # Nodes
+
+    def create_node(self, node: Node) -> tuple[Lock, Node]:
+        """Store a new node and lock it: first as INIT, then, in one transaction with the lock, in `node.state`.
+
+        Returns the lock and the node with its id and version.
+        """
+
+    def read_node(self, node_id: str) -> Node:
+        """Read past the cache. Raises RecordGone, BadRecord."""
+
+    def lock_node(self, node_id: str, *, timeout: float = 0.0) -> tuple[Lock, Node]:
+        """Lock, waiting at most `timeout` seconds, and re-read. Raises LockBusy, RecordGone, BadRecord.
+
+        Never creates the node: a lock directory is only made below an existing node.
+        """
+
+    def save_node(self, node: Node, lock: Lock | None = None) -> Node:
+        """Replace the record. Raises Conflict, LockLost, RecordGone."""
+
+    def delete_node(self, node: Node, lock: Lock) -> None:
+        """Remove node, lock directory and our contender in one transaction; other contenders go too.
+
+        Raises LockLost, Conflict. Gone already is fine.
+        """
+
+    def finish_request(
+        self,
+        request: NodeRequest,
+        lock: Lock,
+        nodes: Iterable[tuple[Node, Lock]] = (),
+    ) -> NodeRequest:
+        """In one transaction: release the locks of `nodes`, save `request`, release its lock, in this order.
+
+        Nodes are not written. Used for fulfilled (9.1 step 4) and for handing back.
+        Raises Conflict, LockLost, RecordGone (the request was deleted); then nothing was changed.
+        """
+
+    def unlock(self, lock: Lock) -> None:
+        """Release. Never raises: a lock that is lost or gone is released already."""
+
+    def purge_empty(self) -> int:
+        """Remove node and request znodes without data that nobody has locked (zookeeper.md 4, 15.1); the count."""
+
+    # Components and elections
+
+    def register(self, component: Component) -> Component:
+        """Publish an ephemeral component record; it is published again by itself after a lost session."""
+
+    def update_component(self, component: Component) -> Component:
+        """Change a registered record (no write if nothing differs). Raises RecordGone when not registered."""
+
+    def unregister(self, component: Component) -> None:
+        """Withdraw it. Never raises."""
+
+    def elect(self, name: str, identifier: str) -> Election:
+        """Stand for `/nodepool/elections/<name>`; stands again by itself after a lost session."""
+
+    # Images, and what is ours alone
+
+    def create_upload(self, upload: Upload) -> Upload:
+        """Store an upload record (and its build's parents); for tests, demo and the builder."""
+
+    def deployment(self) -> str:
+        """This installation's id (32 hex), made at first use under `/poolmgr/deployment`."""
