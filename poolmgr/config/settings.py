@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
@@ -36,7 +37,9 @@ class ZooKeeper:
     @property
     def hosts(self) -> str:
         """The connection string; IPv6 literals in brackets, the chroot once at the end."""
-        names = (f"[{s.host}]" if ":" in s.host and not s.host.startswith("[") else s.host for s in self.servers)
+        names = (
+            f"[{s.host}]" if ":" in s.host and not s.host.startswith("[") else s.host for s in self.servers
+        )
         return ",".join(f"{n}:{s.port}" for n, s in zip(names, self.servers, strict=True)) + self.chroot
 
 
@@ -201,3 +204,89 @@ class Settings:
     images_dir: str | None = None
     build_log_dir: str = "/var/log/nodepool/builds"
     build_log_retention: int = 7
+
+
+class NetworkApi(enum.Enum):
+    """Which service makes a cloud's floating IPs or security groups (cloud.md 1.5)."""
+
+    NEUTRON = "neutron"
+    NOVA = "nova"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudNetwork:
+    """An entry of `networks` in clouds.yaml (cloud.md 1.6): what the operator says a network is for.
+
+    `routes_externally` is spread over its two families. At most one network of a cloud has each of the last
+    three set.
+    """
+
+    name: str  # name or id
+    routes_ipv4_externally: bool = False
+    routes_ipv6_externally: bool = False
+    nat_source: bool = False  # floating IPs come from it
+    nat_destination: bool = False  # floating IPs are bound to ports on it
+    default_interface: bool = False  # the one programs talk to
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudService:
+    """What clouds.yaml says of one service; keys for all services are already filled in here. None: not said."""
+
+    present: bool = True  # False: behave as if it were not in the catalog
+    interfaces: tuple[str, ...] = ("public",)  # in order of preference
+    endpoint_override: str | None = None  # used as it is; may hold %(project_id)s and %(user_id)s
+    api_version: str | None = None  # "2", "2.0", "3"
+    default_microversion: str | None = None  # "2.67"
+    service_type: str | None = None  # None: the official one and its aliases
+    service_name: str | None = None
+    rate_limit: float | None = None  # calls per second
+    concurrency: int | None = None  # parallel calls
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudSettings:
+    """One cloud of clouds.yaml and one of its regions, merged with secure.yaml and checked (cloud.md 1).
+
+    `auth` holds the options of the keystoneauth plugin `auth_type` by their current names, with scope
+    shorthands spread out; a value may be a secret, so it is never printed or logged.
+    """
+
+    name: str
+    auth_type: str = "password"  # an installed keystoneauth plugin
+    auth: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    region_name: str | None = None  # None: the cloud's only one, not named
+    regions: tuple[str, ...] = ()  # all the file knows; (): any name may be right
+    verify: bool = True
+    cacert: str | None = None  # None: the system's; never set when `verify` is False
+    cert: str | None = None
+    key: str | None = None
+    api_timeout: float | None = None  # seconds to wait for an answer; None: our default
+    services: Mapping[str, CloudService] = field(default_factory=dict)  # use `service`
+    networks: tuple[CloudNetwork, ...] = ()
+    use_external_network: bool = True  # False: do not look for external networks
+    use_internal_network: bool = True
+    floating_ip_source: NetworkApi | None = NetworkApi.NEUTRON  # None: the cloud has no floating IPs
+    requires_floating_ip: bool | None = None  # None: find out; never True without a source
+    secgroup_source: NetworkApi | None = NetworkApi.NEUTRON  # None: the cloud has no security groups
+    private: bool = False  # we run inside the cloud: private addresses, no floating IPs
+    force_ipv4: bool = False
+    image_format: str = "qcow2"
+    image_api_use_tasks: bool = False
+    image_upload_method: str = "auto"  # auto, put, import, web-download, tasks, v1
+    image_content_may_change: bool = False  # the cloud converts on import: hashes differ
+    disable_vendor_agent: Mapping[str, str] = field(default_factory=dict)  # image properties
+    server_poll: str = "auto"  # auto, full, incremental
+    port_mode: str = "nova"  # nova, precreate
+    project_is_dedicated: bool = False  # nobody else uses the project: leftovers without a tag may go
+    expiration: Mapping[str, float] = field(
+        default_factory=dict
+    )  # server, port, floating-ip: poll hint, seconds
+    statsd_host: str | None = None
+    statsd_port: int = 8125
+    statsd_prefix: str = "openstack.api"
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)  # key: "file:line"
+
+    def service(self, name: str) -> CloudService:
+        """What is said of `compute`, `image`, `network`, `block_storage`, `object_store`, `identity`."""
+        return self.services.get(name, CloudService())
