@@ -186,7 +186,7 @@ class StaticProvider:
     pools: Mapping[str, StaticPool] = field(default_factory=dict)
 
 
-Provider = Union[OpenStackProvider, StaticProvider]
+Provider = OpenStackProvider | StaticProvider
 
 
 @dataclass(frozen=True, kw_only=True)
