@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands: lint, format, types, manual, tests. All set-up included.
+#
+#   tools/test.sh [--quick] [PYTEST ARGUMENT...]
+#
+# --quick leaves out the tests marked `integration`. WORKERS=N runs the tests in N processes (default: one a core).
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+tools/setup.sh || exit
+
+selection=()
+if [ "${1-}" = --quick ]; then
+    selection=(-m 'not integration')
+    shift
+fi
+
+failed=()
+part() {
+    local name=$1
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" || failed+=("$name")
+}
+
+export PATH="$PWD/.venv/bin:$PATH"
+part "lint (ruff check)" ruff check
+part "format (ruff format --check)" ruff format --check
+part "types (mypy --strict)" mypy
+part "manual (sphinx-build)" sphinx-build -q -W --keep-going -d doc/_build/doctrees -b html doc doc/_build/html
+if [ "${#failed[@]}" -gt 0 ]; then
+    printf '\nfailed so far: %s\n' "${failed[*]}"
+fi
+# The limit is for a hang: pytest has said by then where (faulthandler_timeout in pyproject.toml).
+part "tests (pytest)" timeout --foreground --signal=INT --kill-after=60 45m \
+    pytest -n "${WORKERS:-auto}" --dist loadgroup "${selection[@]}" "$@"
+[ "${#failed[@]}" -eq 0 ]
