@@ -1,6 +1,298 @@
-"""Metrics on the wire: every statsd name poolmgr sends, in one table (metrics.md).
+"""Metrics on the wire: plain statsd over UDP, related lines batched in datagrams of at most 512 bytes (metrics.md 1).
 
-`Stats` is the only sender. Names are raw, as the reference sends them, except the parts `escape` cleans.
+`Stats` is what the rest of poolmgr sees; `StatsdStats` sends, `NullStats` is for a process without statsd.
+Sending never raises and never waits: metrics that cannot be delivered are lost. All methods are thread-safe.
 """
 
 from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeVar
+
+import statsd
+
+from poolmgr.errors import ConfigError
+from poolmgr.observe import names
+from poolmgr.observe.census import Census
+from poolmgr.observe.names import Metric
+from poolmgr.runtime.clock import Clock, SystemClock
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=Enum)
+
+DEFAULT_PORT = 8125
+MAX_DATAGRAM = 512
+#: Seconds between attempts to resolve a host name that did not resolve.
+RESOLVE_AGAIN = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiCall:
+    """One HTTP exchange with a cloud. `seconds` excludes waiting for the rate limit.
+
+    `name` is made by `poolmgr.observe.api_name.api_call_name`; `status` is None when no answer came.
+    """
+
+    service: str  # service type: compute, network, image, ...
+    method: str
+    name: str
+    status: int | None
+    seconds: float
+
+
+class Stats(Protocol):
+    """What poolmgr tells statsd. Durations are seconds."""
+
+    def census(self, census: Census) -> None:
+        """Gauges of nodes and requests of the whole system; for the leader of the stats election."""
+
+    def max_servers(self, limits: Mapping[str, float | None]) -> None:
+        """Per provider of this process the sum over its pools; None or infinity: unlimited, not sent."""
+
+    def tenant_limits(self, limits: Mapping[str, Mapping[str, float | None]]) -> None:
+        """Per tenant the configured limits by resource name; None or infinity: unlimited, not sent."""
+
+    def queues(self, hostname: str, lengths: Mapping[str, int]) -> None:
+        """Queue lengths by the tail of their name, such as `zk.node_cache.event_queue` (`Store.queues`)."""
+
+    def deferred(self, counts: Mapping[tuple[str, str, str], int]) -> None:
+        """How many requests each pool of this process lets wait now, by (provider, pool, reason)."""
+
+    def cycle(self, provider: str, seconds: float) -> None:
+        """One cycle of the provider's worker took so long."""
+
+    def launch(
+        self, result: str, *, provider: str, zone: str | None, requestor: str | None, seconds: float
+    ) -> None:
+        """A launch attempt ended. `result` is `ready` or `error.<cause>` (metrics.md 2.3).
+
+        `seconds` runs from the first step of the first attempt. `zone` is None until the server is active.
+        """
+
+    def leaked(self, provider: str, kind: str, count: int = 1) -> None:
+        """`count` leaked resources were removed; `kind` is `instances`, `ports` or `floatingips`."""
+
+    def request_finished(self, outcome: str, seconds: float) -> None:
+        """A request ended as `fulfilled` or `failed`, so long after its creation."""
+
+    def api_call(self, prefix: str, call: ApiCall) -> None:
+        """A call of a cloud's API ended. `prefix` is that of `api_prefix`."""
+
+    def close(self) -> None:
+        """Send nothing more."""
+
+
+class NullStats:
+    """Tells nobody."""
+
+    def census(self, census: Census) -> None: ...
+
+    def max_servers(self, limits: Mapping[str, float | None]) -> None: ...
+
+    def tenant_limits(self, limits: Mapping[str, Mapping[str, float | None]]) -> None: ...
+
+    def queues(self, hostname: str, lengths: Mapping[str, int]) -> None: ...
+
+    def deferred(self, counts: Mapping[tuple[str, str, str], int]) -> None: ...
+
+    def cycle(self, provider: str, seconds: float) -> None: ...
+
+    def launch(
+        self, result: str, *, provider: str, zone: str | None, requestor: str | None, seconds: float
+    ) -> None: ...
+
+    def leaked(self, provider: str, kind: str, count: int = 1) -> None: ...
+
+    def request_finished(self, outcome: str, seconds: float) -> None: ...
+
+    def api_call(self, prefix: str, call: ApiCall) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One value under one name and type, before it is written."""
+
+    name: str
+    type: str
+    value: float
+
+
+class StatsdStats:
+    """Sends to a statsd server. With `escape_all`, dots in values that fill names become `_` (names.py)."""
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = DEFAULT_PORT,
+        *,
+        escape_all: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._escape_all = escape_all
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()  # of all below
+        self._client: statsd.StatsClient | None = None
+        self._resolve_at = -math.inf  # monotonic; not before
+        self._closed = False
+        self._last: dict[str, frozenset[str]] = {}  # by group of gauges, the names sent last
+
+    def census(self, census: Census) -> None:
+        lines = self._by_state(names.NODES, census.nodes)
+        for provider, counts in census.provider_nodes.items():
+            lines += self._by_state(names.PROVIDER_NODES, counts, provider=provider)
+        for label, counts in census.label_nodes.items():
+            lines += self._by_state(names.LABEL_NODES, counts, label=label)
+        for (provider, pool), count in census.addressable.items():
+            lines += self._lines(names.ADDRESSABLE, count, provider=provider, pool=pool)
+        lines += self._by_state(names.REQUESTS, census.requests)
+        self._send_gauges("census", lines)
+
+    def max_servers(self, limits: Mapping[str, float | None]) -> None:
+        lines = []
+        for provider, limit in limits.items():
+            lines += self._lines(names.MAX_SERVERS, limit, provider=provider)
+        self._send_gauges("max_servers", lines)
+
+    def tenant_limits(self, limits: Mapping[str, Mapping[str, float | None]]) -> None:
+        lines = []
+        for tenant, resources in limits.items():
+            for resource, limit in resources.items():
+                lines += self._lines(names.TENANT_LIMIT, limit, tenant=tenant, resource=resource)
+        self._send_gauges("tenant_limits", lines)
+
+    def queues(self, hostname: str, lengths: Mapping[str, int]) -> None:
+        lines = []
+        for queue, length in lengths.items():
+            lines += self._lines(names.QUEUE, length, hostname=hostname, queue=queue)
+        self._send(lines)
+
+    def deferred(self, counts: Mapping[tuple[str, str, str], int]) -> None:
+        lines = []
+        for (provider, pool, reason), count in counts.items():
+            lines += self._lines(names.DEFERRED, count, provider=provider, pool=pool, reason=reason)
+        self._send_gauges("deferred", lines)
+
+    def cycle(self, provider: str, seconds: float) -> None:
+        self._send(self._lines(names.CYCLE, seconds, provider=provider))
+
+    def launch(
+        self, result: str, *, provider: str, zone: str | None, requestor: str | None, seconds: float
+    ) -> None:
+        lines = self._lines(names.LAUNCH, seconds, result=result)
+        lines += self._lines(names.LAUNCH_PROVIDER, seconds, provider=provider, result=result)
+        if zone:
+            lines += self._lines(names.LAUNCH_ZONE, seconds, provider=provider, zone=zone, result=result)
+        if requestor:
+            lines += self._lines(names.LAUNCH_REQUESTOR, seconds, requestor=requestor, result=result)
+        self._send(lines)
+
+    def leaked(self, provider: str, kind: str, count: int = 1) -> None:
+        self._send(self._lines(names.LEAKED, count, provider=provider, kind=kind))
+
+    def request_finished(self, outcome: str, seconds: float) -> None:
+        self._send(self._lines(names.REQUEST_FINISHED, seconds, outcome=outcome))
+
+    def api_call(self, prefix: str, call: ApiCall) -> None:
+        parts = {
+            "prefix": prefix,
+            "service": call.service.replace(".", "_"),
+            "method": call.method.upper(),
+            "call": call.name,
+        }
+        lines = self._lines(names.API_ATTEMPTED, 1, **parts)
+        if call.status is None:
+            lines += self._lines(names.API_FAILED, 1, **parts)
+        else:
+            lines += self._lines(names.API_STATUS, call.seconds, status=str(call.status), **parts)
+            if call.seconds > 1.0:
+                lines += self._lines(names.API_SLOW, 1, **parts)
+        self._send(lines)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._client is not None:
+                self._client.close()
+            self._client = None
+
+    def _by_state(self, metric: Metric, counts: Mapping[S, int], **parts: str) -> list[_Line]:
+        lines = []
+        for state, count in counts.items():
+            lines += self._lines(metric, count, state=state.value, **parts)
+        return lines
+
+    def _lines(self, metric: Metric, value: float | None, **parts: str) -> list[_Line]:
+        """One line for each type of `metric`. `value` is seconds where it is a timer; no line for no number."""
+        if value is None or not math.isfinite(value):
+            return []
+        name = metric.name(escape_all=self._escape_all, **parts)
+        counted = 1.0 if "ms" in metric.types else value
+        return [_Line(name, t, round(value * 1000) if t == "ms" else counted) for t in metric.types]
+
+    def _send_gauges(self, group: str, lines: list[_Line]) -> None:
+        """Send all of a group's gauges; what was among them last time and is not now gets a last zero."""
+        present = frozenset(line.name for line in lines)
+        with self._lock:
+            gone = self._last.get(group, frozenset()) - present
+            self._last[group] = present
+        self._send([*lines, *(_Line(name, "g", 0) for name in sorted(gone))])
+
+    def _send(self, lines: Iterable[_Line]) -> None:
+        with self._lock:
+            client = self._connected()
+            if client is None:
+                return
+            # The lock is held while sending, which never blocks for long on UDP: close() must not come between.
+            with client.pipeline() as pipe:
+                for line in lines:
+                    _write(pipe, line)
+
+    def _connected(self) -> statsd.StatsClient | None:
+        """The client, which exists as soon as the host's name has been resolved once."""
+        if self._client is not None or self._closed or self._clock.monotonic() < self._resolve_at:
+            return self._client
+        try:
+            self._client = statsd.StatsClient(self._host, self._port, maxudpsize=MAX_DATAGRAM)
+        except (OSError, UnicodeError) as error:
+            self._resolve_at = self._clock.monotonic() + RESOLVE_AGAIN
+            log.warning(
+                "No metrics for now: cannot find the statsd server %s:%s: %s", self._host, self._port, error
+            )
+        return self._client
+
+
+def _write(client: statsd.StatsClient, line: _Line) -> None:
+    value = int(line.value) if float(line.value).is_integer() else line.value
+    match line.type:
+        case "g":
+            client.gauge(line.name, value)
+        case "c":
+            client.incr(line.name, value)
+        case "ms":
+            client.timing(line.name, value)
+
+
+def stats_from(environ: Mapping[str, str], *, escape_all: bool = False, clock: Clock | None = None) -> Stats:
+    """The sender that STATSD_HOST and STATSD_PORT in `environ` ask for; `NullStats` when neither is set.
+
+    Raises ConfigError when the port is not a number.
+    """
+    host, port = environ.get("STATSD_HOST"), environ.get("STATSD_PORT")
+    if not host and not port:
+        return NullStats()
+    with suppress(ValueError):
+        number = int(port or DEFAULT_PORT)
+        if 0 < number < 65536:
+            return StatsdStats(host or "localhost", number, escape_all=escape_all, clock=clock)
+    raise ConfigError(f"STATSD_PORT must be a port number, not {port!r}")

@@ -1,0 +1,79 @@
+"""Counts of nodes and requests, from the shared state, for the gauges of the whole system (metrics.md 2.1)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from poolmgr.model.component import Component
+from poolmgr.model.node import Node, NodeState
+from poolmgr.model.request import NodeRequest, RequestState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Census:
+    """How many there are at one moment. Every mapping holds its zeros.
+
+    `addressable` has one number for each (provider, pool).
+    """
+
+    nodes: Mapping[NodeState, int]
+    provider_nodes: Mapping[str, Mapping[NodeState, int]]
+    label_nodes: Mapping[str, Mapping[NodeState, int]]
+    addressable: Mapping[tuple[str, str], int]
+    requests: Mapping[RequestState, int]
+
+
+def take_census(nodes: Iterable[Node], requests: Iterable[NodeRequest], pools: Iterable[Component]) -> Census:
+    """The counts over `nodes` and `requests`; providers and labels are those of `pools` (pool components) and nodes.
+
+    A node with several labels counts in each. A pool can address a request when it offers all of its labels.
+    """
+    pools = tuple(pools)
+    provider_nodes = {pool.provider_name: Counter[NodeState]() for pool in pools if pool.provider_name}
+    label_nodes = {label: Counter[NodeState]() for pool in pools for label in pool.supported_labels}
+    total = Counter[NodeState]()
+    for node in nodes:
+        total[node.state] += 1
+        if node.provider:
+            provider_nodes.setdefault(node.provider, Counter())[node.state] += 1
+        for label in set(node.labels):
+            label_nodes.setdefault(label, Counter())[node.state] += 1
+    wanted, by_state = _count_requests(requests)
+    return Census(
+        nodes=_all_states(total),
+        provider_nodes={provider: _all_states(counts) for provider, counts in provider_nodes.items()},
+        label_nodes={label: _all_states(counts) for label, counts in label_nodes.items()},
+        addressable=_addressable(wanted, pools),
+        requests={state: by_state[state] for state in RequestState},
+    )
+
+
+def _all_states(counts: Counter[NodeState]) -> dict[NodeState, int]:
+    return {state: counts[state] for state in NodeState}
+
+
+def _count_requests(
+    requests: Iterable[NodeRequest],
+) -> tuple[Counter[frozenset[str]], Counter[RequestState]]:
+    wanted: Counter[frozenset[str]] = Counter()
+    by_state: Counter[RequestState] = Counter()
+    for request in requests:
+        wanted[frozenset(request.labels)] += 1
+        by_state[request.state] += 1
+    return wanted, by_state
+
+
+def _addressable(
+    wanted: Mapping[frozenset[str], int], pools: Iterable[Component]
+) -> dict[tuple[str, str], int]:
+    """Several launchers may serve pools of one name; what any of them offers counts."""
+    offered: dict[tuple[str, str], set[str]] = {}
+    for pool in pools:
+        if pool.provider_name and pool.name:
+            offered.setdefault((pool.provider_name, pool.name), set()).update(pool.supported_labels)
+    return {
+        key: sum(count for needed, count in wanted.items() if needed <= labels)
+        for key, labels in offered.items()
+    }

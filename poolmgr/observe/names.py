@@ -1,0 +1,105 @@
+"""Every metric poolmgr sends: name, statsd type and meaning, in one table.
+
+Names under `nodepool.` and `<prefix>.` are the reference's (metrics.md 2 and 5) and must not change: dashboards
+query them. What it never sent is under `poolmgr.`.
+
+Values that fill a name's parts stay as they are, dots included, as the reference sends them; `requestor`,
+`tenant` and `resource` lose their dots and colons, again as there. Characters that no statsd line can hold
+(colon, bar, white space, anything beyond ASCII) become `_` everywhere: the reference sends such lines broken.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from string import Formatter
+
+_UNSENDABLE = re.compile(r"[^!-9;-{}~]")  # all but printable ASCII without colon and bar
+_ALWAYS_ESCAPED = frozenset({"requestor", "tenant", "resource"})
+_NEVER_ESCAPED = frozenset({"prefix", "result", "queue"})  # dots in these are levels on purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. `types` has `g`, `c` or `ms`; two types mean that one name is sent as both."""
+
+    template: str
+    types: tuple[str, ...]
+    meaning: str
+
+    def name(self, *, escape_all: bool = False, **parts: str) -> str:
+        """The name with its parts filled in; with `escape_all` dots become `_` in every value."""
+        return self.template.format_map(
+            {part: _clean(part, value, escape_all=escape_all) for part, value in parts.items()}
+        )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What `name` wants to know, in order."""
+        return tuple(part for _, part, _, _ in Formatter().parse(self.template) if part)
+
+
+def _clean(part: str, value: str, *, escape_all: bool) -> str:
+    if part in _ALWAYS_ESCAPED or (escape_all and part not in _NEVER_ESCAPED):
+        value = value.replace(".", "_")
+    return _UNSENDABLE.sub("_", value)
+
+
+_GAUGE = ("g",)
+_COUNTER = ("c",)
+_TIMER = ("ms",)
+_COUNTED_TIMER = ("c", "ms")
+
+# By the launcher that leads the stats election, for the whole system (metrics.md 2.1)
+NODES = Metric("nodepool.nodes.{state}", _GAUGE, "nodes in the state, all providers")
+PROVIDER_NODES = Metric("nodepool.provider.{provider}.nodes.{state}", _GAUGE, "the same for each provider")
+LABEL_NODES = Metric(
+    "nodepool.label.{label}.nodes.{state}", _GAUGE, "the same for each label a node has or a pool offers"
+)
+ADDRESSABLE = Metric(
+    "nodepool.provider.{provider}.pool.{pool}.addressable_requests",
+    _GAUGE,
+    "node requests in any state whose labels the pool offers, all of them",
+)
+REQUESTS = Metric("poolmgr.requests.{state}", _GAUGE, "node requests in the state")
+
+# By every launcher (2.2)
+MAX_SERVERS = Metric(
+    "nodepool.provider.{provider}.max_servers", _GAUGE, "sum over its pools; not sent when one is unlimited"
+)
+TENANT_LIMIT = Metric(
+    "nodepool.tenant_limits.{tenant}.{resource}", _GAUGE, "configured limit; not sent when unlimited"
+)
+QUEUE = Metric(
+    "nodepool.launcher.{hostname}.{queue}", _GAUGE, "length of a queue of the ZooKeeper client or its caches"
+)
+DEFERRED = Metric(
+    "poolmgr.provider.{provider}.pool.{pool}.deferred.{reason}",
+    _GAUGE,
+    "requests the pool lets wait, by reason",
+)
+CYCLE = Metric("poolmgr.provider.{provider}.cycle", _TIMER, "one cycle of the provider's worker")
+
+# As things happen (2.3, 2.4)
+LAUNCH = Metric("nodepool.launch.{result}", _COUNTED_TIMER, "launch attempts that ended, and how")
+LAUNCH_PROVIDER = Metric("nodepool.launch.provider.{provider}.{result}", _COUNTED_TIMER, "by provider")
+LAUNCH_ZONE = Metric(
+    "nodepool.launch.provider.{provider}.{zone}.{result}", _COUNTED_TIMER, "by zone, once it is known"
+)
+LAUNCH_REQUESTOR = Metric("nodepool.launch.requestor.{requestor}.{result}", _COUNTED_TIMER, "by requestor")
+LEAKED = Metric("nodepool.provider.{provider}.leaked.{kind}", _COUNTER, "leaked resources removed")
+REQUEST_FINISHED = Metric(
+    "poolmgr.request.{outcome}", _COUNTED_TIMER, "requests that ended, from their creation: fulfilled, failed"
+)
+
+# Cloud API calls (5)
+API_STATUS = Metric(
+    "{prefix}.{service}.{method}.{call}.{status}", _COUNTED_TIMER, "answers of a cloud's API, by status code"
+)
+API_SLOW = Metric(
+    "{prefix}.{service}.{method}.{call}.over_1000", _COUNTER, "those that took more than 1,000 ms"
+)
+API_ATTEMPTED = Metric("{prefix}.{service}.{method}.{call}.attempted", _COUNTER, "calls sent")
+API_FAILED = Metric("{prefix}.{service}.{method}.{call}.failed", _COUNTER, "calls without any answer")
+
+METRICS: tuple[Metric, ...] = tuple(thing for thing in list(globals().values()) if isinstance(thing, Metric))
