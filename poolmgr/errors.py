@@ -24,6 +24,7 @@ owns the foreign library. Each method of `store.api` and `cloud.api` lists the l
         ImageGone             the image is not in the cloud: choose another upload
         NotSupported          this poolmgr cannot do that yet
       ProbeError              SSH not answering or keys unreadable (yet)
+      Refused                 what was asked for does not go in this state: tell who asked
 """
 
 from __future__ import annotations
@@ -127,3 +128,7 @@ class NotSupported(CloudError):
 
 class ProbeError(PoolmgrError):
     """A server that cannot be reached (yet), or whose host keys cannot be read."""
+
+
+class Refused(PoolmgrError):
+    """Something that a command or a client may not do to this thing now; nothing was changed."""
