@@ -62,8 +62,8 @@ class Stats(Protocol):
     def queues(self, hostname: str, lengths: Mapping[str, int]) -> None:
         """Queue lengths by the tail of their name, such as `zk.node_cache.event_queue` (`Store.queues`)."""
 
-    def deferred(self, counts: Mapping[tuple[str, str, str], int]) -> None:
-        """How many requests each pool of this process lets wait now, by (provider, pool, reason)."""
+    def deferred(self, provider: str, counts: Mapping[tuple[str, str], int]) -> None:
+        """How many requests the provider's pools let wait now, by (pool, reason)."""
 
     def cycle(self, provider: str, seconds: float) -> None:
         """One cycle of the provider's worker took so long."""
@@ -100,7 +100,7 @@ class NullStats:
 
     def queues(self, hostname: str, lengths: Mapping[str, int]) -> None: ...
 
-    def deferred(self, counts: Mapping[tuple[str, str, str], int]) -> None: ...
+    def deferred(self, provider: str, counts: Mapping[tuple[str, str], int]) -> None: ...
 
     def cycle(self, provider: str, seconds: float) -> None: ...
 
@@ -177,11 +177,11 @@ class StatsdStats:
             lines += self._lines(names.QUEUE, length, hostname=hostname, queue=queue)
         self._send(lines)
 
-    def deferred(self, counts: Mapping[tuple[str, str, str], int]) -> None:
+    def deferred(self, provider: str, counts: Mapping[tuple[str, str], int]) -> None:
         lines = []
-        for (provider, pool, reason), count in counts.items():
+        for (pool, reason), count in counts.items():
             lines += self._lines(names.DEFERRED, count, provider=provider, pool=pool, reason=reason)
-        self._send_gauges("deferred", lines)
+        self._send_gauges(f"deferred {provider}", lines)
 
     def cycle(self, provider: str, seconds: float) -> None:
         self._send(self._lines(names.CYCLE, seconds, provider=provider))
