@@ -20,7 +20,6 @@ from typing import Any
 from poolmgr.cli.orders import (
     FINAL,
     Order,
-    Refused,
     Stage,
     Wanted,
     lock_nodes,
@@ -28,7 +27,7 @@ from poolmgr.cli.orders import (
     mark_used,
     unlock_nodes,
 )
-from poolmgr.errors import LockLost, StoreUnavailable
+from poolmgr.errors import LockLost, Refused, StoreUnavailable
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.runtime.clock import Clock
 from poolmgr.store.api import Change, ChangeKind, Store

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, PoolmgrError, RecordGone
+from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone, Refused
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest
 from poolmgr.store.api import Lock, Store
@@ -30,10 +30,6 @@ class Stage(enum.Enum):
 
 #: Nothing more happens to an order in one of these.
 FINAL = frozenset({Stage.RELEASED, Stage.FAILED, Stage.LOST})
-
-
-class Refused(PoolmgrError):
-    """A fulfilled request whose nodes cannot be taken over; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)

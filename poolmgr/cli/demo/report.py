@@ -1,0 +1,70 @@
+"""The figures of a run, as issue and bench want them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from poolmgr.cli.demo.traffic import Tally
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What is still there after everything was given back: things in all clouds, and znodes by path."""
+
+    servers: int = 0
+    ports: int = 0
+    floating_ips: int = 0
+    znodes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.servers or self.ports or self.floating_ips or self.znodes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What a run took. `None`: not measured (no ZooKeeper, or no process of its own)."""
+
+    launcher_cpu_s: float | None = None
+    api_calls: int = 0
+    zookeeper_writes: int | None = None
+    metrics: int = 0
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` (0 to 1) of `values` do not exceed; 0.0 of none."""
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def latency_summary(latencies: Sequence[float]) -> dict[str, float]:
+    return {
+        "p50": round(percentile(latencies, 0.5), 3),
+        "p95": round(percentile(latencies, 0.95), 3),
+        "max": round(max(latencies, default=0.0), 3),
+    }
+
+
+def report(*, boot: float, tally: Tally, left: Left, costs: Costs, clouds: Sequence[str]) -> dict[str, Any]:
+    """The keys of `--report`; per-node figures are over the nodes that requests got."""
+    return {
+        "requests": tally.submitted,
+        "fulfilled": tally.fulfilled,
+        "failed": tally.failed,
+        "latency_s": latency_summary(tally.latencies),
+        "boot_s": boot,
+        "nodes_by_cloud": {cloud: tally.nodes_by_cloud[cloud] for cloud in clouds},
+        "left": {**asdict(left), "znodes": len(left.znodes)},
+        "metrics": costs.metrics,
+        "launcher_cpu_s_per_1000_nodes": _per(costs.launcher_cpu_s, tally.nodes, 1000),
+        "api_calls_per_node": _per(costs.api_calls, tally.nodes, 1),
+        "zookeeper_writes_per_node": _per(costs.zookeeper_writes, tally.nodes, 1),
+    }
+
+
+def _per(amount: float | None, nodes: int, unit: int) -> float | None:
+    return None if amount is None or not nodes else round(amount * unit / nodes, 2)
