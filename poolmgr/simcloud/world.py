@@ -1,0 +1,212 @@
+"""A pretend world: several clouds, each with everything a project has in it. Pure: time and chance come in.
+
+Rules: whoever wants something of a cloud takes `cloud.lock`, calls `cloud.call` with the operation's name, which
+lets everything due happen, counts the call and tells what goes wrong with it, and then asks the parts. The
+HTTP face and `poolmgr.cloud.simulated` both do that, so both see the same faults.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from poolmgr.simcloud.addresses import unmapped
+from poolmgr.simcloud.compute import Compute, Pace
+from poolmgr.simcloud.config import CloudConfig, RateLimit, SimConfig
+from poolmgr.simcloud.faults import Faults, Trouble
+from poolmgr.simcloud.identity import Credentials, Identity
+from poolmgr.simcloud.images import Images
+from poolmgr.simcloud.networking import Networking
+from poolmgr.simcloud.objects import Objects
+from poolmgr.simcloud.quota import Quota
+from poolmgr.simcloud.things import Flavor, Server
+from poolmgr.simcloud.timeline import Timeline
+from poolmgr.simcloud.volumes import Volumes
+
+
+class Bucket:
+    """A token bucket: how long a caller must wait, 0 when it may go on."""
+
+    def __init__(self, limit: RateLimit, at: float) -> None:
+        self.limit = limit
+        self._tokens, self._at = limit.burst, at
+
+    def wait(self, at: float) -> float:
+        self._tokens = min(self.limit.burst, self._tokens + max(0.0, at - self._at) * self.limit.rate)
+        self._at = max(self._at, at)
+        if self._tokens >= 1:
+            self._tokens -= 1
+            return 0.0
+        return (1 - self._tokens) / self.limit.rate
+
+
+class SimCloud:
+    """One cloud: one region, one project, one user."""
+
+    def __init__(self, config: CloudConfig, *, number: int, now: Callable[[], float], seed: int) -> None:
+        """`number` (from 1) picks its address ranges; clouds of one world must differ in it."""
+        self.config, self.shape = config, config.kind
+        self.lock = threading.RLock()
+        self.calls: Counter[str] = Counter()
+        self.rng = random.Random(f"{seed}/{config.name}")
+        self.timeline = Timeline(now)
+        self.faults = Faults(config.faults, random.Random(f"{seed}/{config.name}/faults"))
+        self.quota = Quota(config.quota)
+        limit = config.rate_limit
+        self._bucket = Bucket(limit, self.timeline.time) if limit else None
+        self.volumes = Volumes(quota=self.quota, timeline=self.timeline, new_id=self.new_id)
+        self.images = Images(tasks_only=self.shape.image_tasks, timeline=self.timeline, new_id=self.new_id)
+        self.objects = Objects(timeline=self.timeline)
+        self.identity = self._identity()
+        self.compute = self._compute()
+        self.networking = self._networking(number)
+        for image in config.images:
+            self.images.put_ready(
+                name=image.name, disk_format=image.format, min_disk=image.min_disk, min_ram=image.min_ram
+            )
+
+    def _identity(self) -> Identity:
+        config = self.config
+        credentials = Credentials(
+            username=config.username,
+            password=config.password,
+            project=config.project,
+            domain=config.domain,
+            user_id=self.new_id().replace("-", ""),
+            project_id=self.new_id().replace("-", ""),
+            app_id=self.new_id().replace("-", ""),
+            app_secret=f"app-{config.password}",
+        )
+        return Identity(
+            credentials=credentials,
+            token_seconds=config.token_seconds,
+            timeline=self.timeline,
+            new_id=self.new_id,
+        )
+
+    def _compute(self) -> Compute:
+        config = self.config
+        compute = Compute(
+            pace=Pace(
+                boot=config.boot,
+                delete=config.delete_seconds,
+                address_delay=config.address_delay,
+                visible_after=config.visible_after,
+            ),
+            zones=config.zones,
+            full_zones=config.full_zones,
+            flavors=[
+                Flavor(id=self.new_id(), name=f.name, vcpus=f.vcpus, ram_mib=f.ram, disk_gib=f.disk)
+                for f in config.flavors
+            ],
+            typed_addresses=self.shape.typed_addresses,
+            quota=self.quota,
+            networking=lambda: self.networking,
+            volumes=self.volumes,
+            timeline=self.timeline,
+            rng=self.rng,
+            new_id=self.new_id,
+        )
+        for name, key in config.keypairs.items():
+            compute.add_keypair(name, key, "")
+        return compute
+
+    def _networking(self, number: int) -> Networking:
+        return Networking(
+            number=number,
+            plans=self.shape.networks,
+            private_on_loopback=(self.config.private or self.shape.private) == "loopback",
+            quota=self.quota,
+            timeline=self.timeline,
+            rng=self.rng,
+            new_id=self.new_id,
+            changed=self.compute.show_addresses_later,
+        )
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    def new_id(self) -> str:
+        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+
+    def call(self, operation: str, subject: str = "") -> Trouble:
+        """Begin an API call: what is due happens, the call is counted; returns what goes wrong with it.
+
+        `subject` is the name (of something new) or id that the call is about.
+        """
+        self.timeline.settle()
+        self.calls[operation] += 1
+        return self.faults.strike(operation, self._name_of(subject))
+
+    def _name_of(self, subject: str) -> str:
+        server = self.compute.servers.get(subject)
+        return server.name if server else subject
+
+    def throttled(self) -> float:
+        """Seconds until the cloud's own rate limit lets a call through; 0: it does now."""
+        return self._bucket.wait(self.timeline.time) if self._bucket else 0.0
+
+    def guest_at(self, address: str) -> Server | None:
+        """The server that answers SSH at an address now, or None."""
+        self.timeline.settle()
+        server_id = self.networking.device_at(unmapped(address))
+        return self.compute.guest(server_id) if server_id else None
+
+    def resources_used(self) -> Mapping[str, float]:
+        """What the project uses, by the names of quota.py."""
+        return {**self.compute.used(), **self.networking.used(), **self.volumes.used()}
+
+
+class World:
+    """All clouds, by name, in the order of the configuration."""
+
+    def __init__(self, config: SimConfig, now: Callable[[], float]) -> None:
+        self.config = config
+        self.clouds = {
+            cloud.name: SimCloud(cloud, number=number, now=now, seed=config.seed)
+            for number, cloud in enumerate(config.clouds, start=1)
+        }
+
+    def guest_at(self, address: str) -> Server | None:
+        """The server that answers SSH at an address now, or None. Takes the locks it needs."""
+        for cloud in self._near(address):
+            with cloud.lock:
+                if server := cloud.guest_at(address):
+                    return server
+        return None
+
+    def _near(self, address: str) -> list[SimCloud]:
+        """The cloud whose range an address is in: its second number is the cloud's. () for unreachable ones."""
+        clouds = list(self.clouds.values())
+        parts = unmapped(address).split(".")
+        loopback = len(parts) == 4 and parts[0] == "127" and parts[1].isdigit()
+        number = int(parts[1]) if loopback else 0
+        return clouds[number - 1 : number] if number else []
+
+    def counts(self) -> Mapping[str, Mapping[str, Any]]:
+        """How much of everything is in each cloud."""
+        return {name: _counts(cloud) for name, cloud in self.clouds.items()}
+
+
+def _counts(cloud: SimCloud) -> Mapping[str, Any]:
+    with cloud.lock:
+        cloud.timeline.settle()
+        ports = cloud.networking.ports.values()
+        return {
+            "servers": len(cloud.compute.servers),
+            "servers_by_status": dict(Counter(s.status for s in cloud.compute.servers.values())),
+            "ports": sum(not p.device_owner.startswith("network:") for p in ports),
+            "floating_ips": len(cloud.networking.floating_ips),
+            "volumes": len(cloud.volumes.volumes),
+            "images": sum(i.mine for i in cloud.images.images.values()),
+            "objects": sum(map(len, cloud.objects.containers.values())),
+            "keypairs": len(cloud.compute.keypairs),
+            "calls": sum(cloud.calls.values()),
+            "calls_by_operation": dict(sorted(cloud.calls.items())),
+            "faults": cloud.faults.struck(),
+        }
