@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +204,7 @@ class Settings:
     images_dir: str | None = None
     build_log_dir: str = "/var/log/nodepool/builds"
     build_log_retention: int = 7
+    statsd_escape: bool = False  # names in metrics get "_" for "." and ":"; off: as the reference sends them
 
 
 class NetworkApi(enum.Enum):
