@@ -178,7 +178,7 @@ def _told_as_probe_error(where: str) -> Iterator[None]:
         yield
     except ProbeError as error:
         raise ProbeError(f"{where}: {error}") from error
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be a host's
+    except (OSError, ValueError) as error:  # ValueError: a name that cannot be a host's
         raise ProbeError(f"{where}: {_reason(error)}") from error
 
 
