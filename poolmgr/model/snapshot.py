@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from poolmgr.model.component import Component, ComponentKind
 from poolmgr.model.image import Build, Upload, UploadState
-from poolmgr.model.node import Node, NodeState
+from poolmgr.model.node import GARBAGE_WHEN_UNLOCKED, Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
+from poolmgr.model.resources import Resources
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -27,7 +28,11 @@ class Snapshot:
         self._nodes_by_provider: dict[str, dict[str, Node]] = {}
         self._nodes_by_state: dict[tuple[str, NodeState], dict[str, Node]] = {}  # (provider, state)
         self._nodes_by_request: dict[str, dict[str, Node]] = {}
-        self._nodes_by_tenant: dict[str, dict[str, Node]] = {}
+        self._use: dict[tuple[str, str], dict[str, float]] = {}  # (provider, pool or "" for all its pools)
+        self._use_by_tenant: dict[str, dict[str, float]] = {}
+        self._unpriced: dict[str, dict[str, Node]] = {}  # by provider: no usable `resources`
+        self._promised: dict[str, dict[str, Node]] = {}  # by provider: READY and allocated
+        self._garbage: dict[str, dict[str, Node]] = {}  # by provider: to delete, as nobody has it locked
         self._ready_by_label: dict[str, dict[str, Node]] = {}  # READY and unallocated
         self._requests: dict[str, NodeRequest] = {}
         self._requests_by_state: dict[RequestState, dict[str, NodeRequest]] = {}
@@ -56,8 +61,25 @@ class Snapshot:
         """Nodes whose `allocated_to` is this request."""
         return self._nodes_by_request.get(request_id, {}).values()
 
-    def nodes_of_tenant(self, tenant: str) -> Collection[Node]:
-        return self._nodes_by_tenant.get(tenant, {}).values()
+    def use(self, provider: str, pool: str | None = None) -> Resources:
+        """The sum of `resources` of the provider's nodes in every state, of one pool if given."""
+        return self._use.get((provider, pool or ""), {})
+
+    def use_by_tenant(self, tenant: str) -> Resources:
+        """The sum of `resources` of all nodes that carry this tenant's name."""
+        return self._use_by_tenant.get(tenant, {})
+
+    def unpriced(self, provider: str) -> Collection[Node]:
+        """Nodes whose record has no `resources`; `use` does not count them."""
+        return self._unpriced.get(provider, {}).values()
+
+    def promised(self, provider: str) -> Collection[Node]:
+        """READY nodes that some request has (or had: it may be gone)."""
+        return self._promised.get(provider, {}).values()
+
+    def garbage(self, provider: str) -> Collection[Node]:
+        """Nodes in a state that must not be unlocked, and that nobody has locked (zookeeper.md 7.2)."""
+        return self._garbage.get(provider, {}).values()
 
     def ready(self, label: str) -> Collection[Node]:
         """READY nodes with `label` that no request has, of all providers; some may be locked."""
@@ -110,11 +132,13 @@ class Snapshot:
         self._nodes_by_state.setdefault((provider, node.state), {})[node.id] = node
         if node.allocated_to:
             self._nodes_by_request.setdefault(node.allocated_to, {})[node.id] = node
+            if node.state is NodeState.READY:
+                self._promised.setdefault(provider, {})[node.id] = node
         elif node.state is NodeState.READY:
             for label in node.labels:
                 self._ready_by_label.setdefault(label, {})[node.id] = node
-        if node.tenant_name:
-            self._nodes_by_tenant.setdefault(node.tenant_name, {})[node.id] = node
+        self._judge_garbage(node)
+        self._account(node, 1)
 
     def drop_node(self, node_id: str) -> None:
         old = self._nodes.pop(node_id, None)
@@ -123,7 +147,9 @@ class Snapshot:
         provider = old.provider or ""
         _remove(self._nodes_by_provider, provider, node_id)
         _remove(self._nodes_by_state, (provider, old.state), node_id)
-        _remove(self._nodes_by_tenant, old.tenant_name, node_id)
+        _remove(self._promised, provider, node_id)
+        _remove(self._garbage, provider, node_id)
+        self._account(old, -1)
         _remove(self._nodes_by_request, old.allocated_to, node_id)
         for label in old.labels:
             _remove(self._ready_by_label, label, node_id)
@@ -161,10 +187,16 @@ class Snapshot:
 
     def put_node_contender(self, node_id: str, contender: str) -> None:
         self._locked_nodes.setdefault(node_id, set()).add(contender)
+        node = self._nodes.get(node_id)
+        if node is not None:
+            _remove(self._garbage, node.provider or "", node_id)
 
     def drop_node_contender(self, node_id: str, contender: str | None = None) -> None:
         """Forget one contender, or all of them when `contender` is None."""
         _discard(self._locked_nodes, node_id, contender)
+        node = self._nodes.get(node_id)
+        if node is not None:
+            self._judge_garbage(node)
 
     def put_request_contender(self, request_id: str, contender: str) -> None:
         self._locked_requests.setdefault(request_id, set()).add(contender)
@@ -175,6 +207,29 @@ class Snapshot:
     def request_locks(self) -> Collection[str]:
         """Ids whose lock has a contender, as far as known."""
         return self._locked_requests.keys()
+
+    def _judge_garbage(self, node: Node) -> None:
+        if node.state in GARBAGE_WHEN_UNLOCKED and node.id not in self._locked_nodes:
+            self._garbage.setdefault(node.provider or "", {})[node.id] = node
+
+    def _account(self, node: Node, sign: int) -> None:
+        provider = node.provider or ""
+        amounts = {k: v for k, v in (node.resources or {}).items() if isinstance(v, (int, float))}
+        if not amounts:
+            if sign > 0:
+                self._unpriced.setdefault(provider, {})[node.id] = node
+            else:
+                _remove(self._unpriced, provider, node.id)
+            return
+        sums = [
+            self._use.setdefault((provider, ""), {}),
+            self._use.setdefault((provider, node.pool or "-"), {}),
+        ]
+        if node.tenant_name:
+            sums.append(self._use_by_tenant.setdefault(node.tenant_name, {}))
+        for sum_ in sums:
+            for name, value in amounts.items():
+                sum_[name] = sum_.get(name, 0) + sign * value
 
 
 def _remove(index: dict[K, dict[str, V]], key: K | None, item: str) -> None:

@@ -1,0 +1,270 @@
+"""One pass over the requests that wait: which of them this provider's pools take, put off or decline.
+
+The judging is `policy.requests`; this gathers its facts from one snapshot, locks what looks servable, re-reads it and
+asks again before anything is written.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from poolmgr.errors import BadRecord, LockBusy, RecordGone
+from poolmgr.launcher.context import Context
+from poolmgr.launcher.pools import PoolDesk
+from poolmgr.launcher.requests import HeldRequests
+from poolmgr.model.component import Component
+from poolmgr.model.request import NodeRequest, RequestState
+from poolmgr.model.snapshot import Snapshot
+from poolmgr.observe.context import context_logger
+from poolmgr.policy.capacity import tenant_available
+from poolmgr.policy.requests import Decline, Defer, PoolFacts, Skip, Take, Verdict, covering, judge, to_launch
+
+log = logging.getLogger(__name__)
+
+#: How long a free ready node elsewhere makes us leave a young request to its pool, in seconds.
+READY_ELSEWHERE = 2.0
+#: How long a request that someone else has locked is left alone, in seconds.
+BUSY_PAUSE = 0.5
+#: Reasons for waiting that let pools of lower priority have the request (zookeeper.md 5, `paused`).
+_NO_ROOM = ("quota", "cloud", "behind", "image")
+
+
+@dataclass
+class _Sight:
+    """What one look at the snapshot gives the judging; thrown away after each act."""
+
+    snapshot: Snapshot
+    peers: Sequence[Component]
+    facts: Mapping[str, PoolFacts]
+    candidates: dict[tuple[str, ...], list[Component]] = field(default_factory=dict)
+    ready: dict[tuple[str, str], int] = field(default_factory=dict)  # (pool, label)
+    crowded: dict[str, set[str]] = field(default_factory=dict)  # pool -> labels
+    put_off: dict[tuple[object, ...], str] = field(default_factory=dict)  # alike requests wait alike
+
+
+@dataclass(frozen=True)
+class _Action:
+    index: int
+    request: NodeRequest
+    take: str | None  # the pool that takes it
+    declining: tuple[str, ...] = ()  # pools that decline it
+    reason: str = ""
+
+
+class Assignment:
+    """The requests of others, as seen by one provider."""
+
+    def __init__(self, context: Context, pools: Mapping[str, PoolDesk], requests: HeldRequests) -> None:
+        self._context = context
+        self._pools = pools
+        self._requests = requests
+        self._busy_until: dict[str, float] = {}
+        self._reported: Counter[tuple[str, str]] = Counter()
+        self._told: dict[str, str] = {}  # request id -> the last reason logged for it
+
+    def run(self, now: float) -> float:
+        """Take and decline what can be; returns when to look again (monotonic seconds)."""
+        context = self._context
+        with context.store.reading() as snapshot:
+            waiting = sorted(snapshot.requests(RequestState.REQUESTED), key=lambda r: r.rank)
+        reasons: Counter[tuple[str, str]] = Counter()
+        due, index, takes = float("inf"), 0, 0
+        while index < len(waiting):
+            if takes >= context.tuning.takes_per_cycle:
+                due = now
+                break
+            with context.store.reading() as snapshot:
+                action = self._next_action(snapshot, waiting, index, now, reasons)
+            if action is None:
+                break
+            index = action.index + 1
+            takes += self._act(action, now)
+        if self._busy_until:
+            self._busy_until = {k: v for k, v in self._busy_until.items() if v > now}
+            due = min([due, *self._busy_until.values()])
+        if len(self._told) > 2 * len(waiting) + 100:
+            self._told = {r.id: self._told[r.id] for r in waiting if r.id in self._told}
+        if reasons != self._reported:
+            self._reported = reasons
+            context.stats.deferred(context.name, reasons)
+        return due
+
+    # Looking
+
+    def _look(self, snapshot: Snapshot, now: float) -> _Sight:
+        launching = len(self._requests.launches)
+        facts = {name: desk.facts(snapshot, now, launching=launching) for name, desk in self._pools.items()}
+        return _Sight(snapshot=snapshot, peers=list(snapshot.pools()), facts=facts)
+
+    def _next_action(
+        self,
+        snapshot: Snapshot,
+        waiting: Sequence[NodeRequest],
+        start: int,
+        now: float,
+        reasons: Counter[tuple[str, str]],
+    ) -> _Action | None:
+        sight = self._look(snapshot, now)
+        for index in range(start, len(waiting)):
+            request = snapshot.request(waiting[index].id)
+            if request is None or request.state is not RequestState.REQUESTED:
+                continue
+            if request.id in self._context.parts.claims or now < self._busy_until.get(request.id, 0.0):
+                continue
+            action = self._judge_all(sight, index, request, now, reasons)
+            if action is not None:
+                return action
+        return None
+
+    def _judge_all(
+        self,
+        sight: _Sight,
+        index: int,
+        request: NodeRequest,
+        now: float,
+        reasons: Counter[tuple[str, str]],
+    ) -> _Action | None:
+        """What this provider does about `request`: the first pool that takes it, else who declines it."""
+        declining: list[str] = []
+        reason = ""
+        for name in sorted(self._pools, key=lambda n: (self._pools[n].pool.priority, n)):
+            verdict = self._judge(sight, name, request)
+            match verdict:
+                case Take():
+                    return _Action(index, request, name, reason=verdict.reason)
+                case Decline():
+                    declining.append(name)
+                    reason = verdict.reason
+                case Defer():
+                    reasons[name, verdict.reason] += 1
+                    self._put_off(sight, name, request, verdict.reason, now)
+                case Skip():
+                    pass
+        if declining:
+            return _Action(index, request, None, tuple(declining), reason)
+        return None
+
+    def _judge(self, sight: _Sight, name: str, request: NodeRequest) -> Verdict:
+        facts = sight.facts[name]
+        kind = (
+            name,
+            request.labels,
+            request.tenant_name,
+            request.provider,
+            request.declined_by,
+            request.reuse,
+        )
+        known = sight.put_off.get(kind)
+        if known is not None:
+            return Defer(known)
+        candidates = sight.candidates.get(request.labels)
+        if candidates is None:
+            candidates = sight.candidates[request.labels] = covering(request.labels, sight.peers)
+        ready = {label: self._ready(sight, name, label) for label in set(request.labels)}
+        return judge(
+            request,
+            facts,
+            candidates,
+            ready=ready,
+            tenant=tenant_available(request.tenant_name, self._context.config.tenants, sight.snapshot),
+            crowded=sight.crowded.get(name, ()),
+            ready_elsewhere=self._ready_elsewhere(sight, request, facts, candidates),
+        )
+
+    def _ready(self, sight: _Sight, name: str, label: str) -> int:
+        key = (name, label)
+        if key not in sight.ready:
+            sight.ready[key] = len(self._pools[name].free_ready(label, sight.snapshot))
+        return sight.ready[key]
+
+    def _ready_elsewhere(
+        self,
+        sight: _Sight,
+        request: NodeRequest,
+        facts: PoolFacts,
+        candidates: Sequence[Component],
+    ) -> bool:
+        """Whether another pool has all its nodes ready; only asked while the request is young."""
+        snapshot = sight.snapshot
+        if not request.reuse or not all(snapshot.ready(label) for label in request.labels):
+            return False
+        if self._context.clock.time() - request.state_time > READY_ELSEWHERE:
+            return False
+        for peer in candidates:
+            if peer.id == facts.id or peer.id in request.declined_by or peer.priority > facts.priority:
+                continue
+            have = {
+                label: sum(
+                    1
+                    for node in snapshot.ready(label)
+                    if (node.provider, node.pool) == (peer.provider_name, peer.name)
+                    and not snapshot.node_locked(node.id)
+                )
+                for label in set(request.labels)
+            }
+            if not to_launch(request.labels, have):
+                return True
+        return False
+
+    def _put_off(self, sight: _Sight, name: str, request: NodeRequest, reason: str, now: float) -> None:
+        """Remember that `request` waits, for those behind it, for the peers, and once for the log."""
+        kind = (
+            name,
+            request.labels,
+            request.tenant_name,
+            request.provider,
+            request.declined_by,
+            request.reuse,
+        )
+        sight.put_off[kind] = reason
+        if reason.startswith(_NO_ROOM):
+            sight.crowded.setdefault(name, set()).update(request.labels)
+            self._pools[name].note_deferred(now)
+        if self._told.get(request.id) != reason:
+            self._told[request.id] = reason
+            logger = context_logger(log, event=request.event_id, request=request.id)
+            logger.info("waits for pool %s of %s: %s", name, self._context.name, reason)
+
+    # Acting
+
+    def _act(self, action: _Action, now: float) -> int:
+        """Lock, look again, and do it; 1 if the request was taken."""
+        claims = self._context.parts.claims
+        request_id = action.request.id
+        if not claims.claim(request_id):
+            return 0
+        kept = False
+        try:
+            kept = self._act_claimed(action, now)
+        finally:
+            if not kept:
+                claims.release(request_id)
+        return int(kept)
+
+    def _act_claimed(self, action: _Action, now: float) -> bool:
+        store = self._context.store
+        request_id = action.request.id
+        try:
+            lock, fresh = store.lock_request(request_id)
+        except (LockBusy, RecordGone):
+            self._busy_until[request_id] = now + BUSY_PAUSE
+            return False
+        except BadRecord as error:
+            log.warning("request %s cannot be read: %s", request_id, error)
+            self._busy_until[request_id] = now + 60.0
+            return False
+        if fresh.state is not RequestState.REQUESTED:
+            store.unlock(lock)
+            return False
+        if action.take is not None:
+            if self._pools[action.take].pool_id in fresh.declined_by:
+                store.unlock(lock)
+                return False
+            self._requests.take(fresh, lock, action.take)
+            return request_id in self._requests
+        ids = [self._pools[name].pool_id for name in action.declining]
+        self._requests.decline(fresh, lock, ids, action.reason)
+        return False

@@ -1,0 +1,140 @@
+"""What a worker knows about its cloud besides listings: limits, flavors, zones; and what it has learnt the hard way.
+
+Refreshed in the background; a cloud that does not answer leaves the last knowledge in place and is asked again
+with growing pauses.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from poolmgr.cloud.api import CloudInfo
+from poolmgr.config.settings import PoolLabel
+from poolmgr.errors import PoolmgrError
+from poolmgr.launcher.context import Context
+from poolmgr.launcher.jobs import Outcome
+from poolmgr.model.resources import Resources
+from poolmgr.model.server import Flavor
+from poolmgr.policy.flavors import choose_flavor, price
+from poolmgr.policy.requests import LabelFacts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """One answer of the cloud to everything we need to know before launching."""
+
+    info: CloudInfo
+    limits: Resources
+    flavors: tuple[Flavor, ...]
+    zones: tuple[str, ...]
+
+
+class CloudFacts:
+    """The worker's knowledge of its cloud."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._known: Known | None = None
+        self._error: PoolmgrError | None = None
+        self._in_flight = False
+        self._next = 0.0
+        self._failures = 0
+        self._quota_until = 0.0  # no launches before, after a quota error
+        self._broken: dict[str, str] = {}  # labels the cloud has rejected
+        self._image_until: dict[str, float] = {}  # labels whose image is not there
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        return self._known.zones if self._known else ()
+
+    @property
+    def limits(self) -> Resources:
+        return self._known.limits if self._known else {}
+
+    def refresh(self, now: float) -> float:
+        """Ask the cloud if that is due; returns when it is due next (monotonic seconds)."""
+        if self._in_flight or now < self._next:
+            return float("inf") if self._in_flight else self._next
+        self._in_flight = True
+        cloud = self._context.cloud
+
+        def job() -> Known:
+            info = cloud.connect()
+            return Known(info=info, limits=cloud.limits(), flavors=cloud.flavors(), zones=cloud.zones())
+
+        self._context.jobs.run(self._context.parts.api, job, self._answered)
+        return float("inf")
+
+    def _answered(self, outcome: Outcome[Known]) -> None:
+        context = self._context
+        self._in_flight = False
+        now = context.clock.monotonic()
+        if outcome.value is None:
+            self._failures += 1
+            pause = min(
+                context.tuning.facts_retry_max, context.tuning.facts_retry * 2.0 ** (self._failures - 1)
+            )
+            self._next = now + pause
+            if str(outcome.error) != str(self._error):
+                log.error("%s: the cloud does not serve us: %s", context.name, outcome.error)
+            self._error = outcome.error
+            return
+        if self._failures or self._known is None:
+            log.info("%s: cloud %s answers", context.name, outcome.value.info.cloud)
+        self._failures, self._error = 0, None
+        self._known = outcome.value
+        context.info = outcome.value.info
+        self._next = now + context.tuning.quota_refresh
+
+    # What launches teach
+
+    def quota_hit(self, now: float) -> None:
+        """The cloud refused for quota: launch nothing for a while and ask for the limits again."""
+        self._quota_until = now + self._context.tuning.quota_cooldown
+        self._next = min(self._next, now)
+
+    def room_made(self) -> None:
+        """One of our servers is gone: a quota error of before means nothing any more."""
+        self._quota_until = 0.0
+
+    def label_rejected(self, label: str, reason: str) -> None:
+        if label not in self._broken:
+            log.error(
+                "%s: label %s is off until the configuration changes: %s", self._context.name, label, reason
+            )
+        self._broken[label] = reason
+
+    def image_missing(self, label: str, now: float) -> None:
+        self._image_until[label] = now + self._context.tuning.image_retry
+
+    def forget_broken(self) -> None:
+        """The configuration has changed: every label gets another chance."""
+        self._broken.clear()
+        self._image_until.clear()
+
+    # What policies ask
+
+    def paused(self, now: float) -> str | None:
+        """Why nothing can be launched now, or None."""
+        if self._known is None:
+            return "cloud"
+        if self._context.servers.failures >= 3 or self._failures >= 3:
+            return "cloud"
+        return "quota" if now < self._quota_until else None
+
+    def flavor(self, label: PoolLabel) -> Flavor | None:
+        return choose_flavor(self._known.flavors, label) if self._known else None
+
+    def label(self, label: PoolLabel, now: float) -> LabelFacts:
+        """What is known about launching `label`, apart from its disk image."""
+        broken = self._broken.get(label.name)
+        if self._known is None:
+            return LabelFacts(broken=broken, waiting="cloud")
+        flavor = self.flavor(label)
+        if flavor is None:
+            return LabelFacts(broken=broken or "no flavor fits")
+        waiting = "image" if now < self._image_until.get(label.name, 0.0) else None
+        return LabelFacts(need=price(flavor, label), broken=broken, waiting=waiting)

@@ -1,0 +1,95 @@
+"""What the parts of one provider's worker share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from poolmgr.cloud.api import Cloud, CloudInfo, Prober
+from poolmgr.config.settings import Label, OpenStackProvider, TenantLimits
+from poolmgr.errors import Conflict, LockLost
+from poolmgr.launcher.claims import Claims
+from poolmgr.launcher.jobs import Jobs
+from poolmgr.launcher.listings import SharedListing
+from poolmgr.model.node import Node
+from poolmgr.model.server import FloatingIp, Listing, Port, Server
+from poolmgr.observe.stats import Stats
+from poolmgr.policy.tuning import Tuning
+from poolmgr.runtime.clock import Clock
+from poolmgr.runtime.executor import Executor
+from poolmgr.store.api import Lock, Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The settings a worker goes by; a reload replaces the whole."""
+
+    provider: OpenStackProvider
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    tenants: Mapping[str, TenantLimits] = field(default_factory=dict)
+    max_hold_age: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The outside world of a worker, as `wiring` joins it."""
+
+    store: Store
+    cloud: Cloud
+    prober: Prober
+    clock: Clock
+    stats: Stats
+    api: Executor  # for API calls
+    probes: Executor  # for attempts to reach servers
+    rng: random.Random
+    new_id: Callable[[], str]  # 32 hex
+    deployment: str
+    hostname: str
+    fqdn: str
+    claims: Claims
+
+
+class Context:
+    """One worker's world. Only the worker's thread touches it."""
+
+    def __init__(self, parts: Parts, config: Config, tuning: Tuning, jobs: Jobs) -> None:
+        self.parts = parts
+        self.store = parts.store
+        self.cloud = parts.cloud
+        self.clock = parts.clock
+        self.stats = parts.stats
+        self.config = config
+        self.tuning = tuning
+        self.jobs = jobs
+        self.info: CloudInfo | None = None  # None until the cloud has answered once
+        name = config.provider.name
+        self.name = name
+        self.servers: SharedListing[Server] = self._listing(f"servers of {name}", parts.cloud.list_servers)
+        self.ports: SharedListing[Port] = self._listing(f"ports of {name}", parts.cloud.list_ports)
+        self.floating_ips: SharedListing[FloatingIp] = self._listing(
+            f"floating IPs of {name}", parts.cloud.list_floating_ips
+        )
+
+    def save_node(self, node: Node, lock: Lock) -> Node:
+        """Save a node whose lock we hold.
+
+        A version conflict can then only come from an own write whose answer was lost: save again on top of it.
+        Raises LockLost, RecordGone, StoreUnavailable.
+        """
+        try:
+            return self.store.save_node(node, lock)
+        except Conflict:
+            version = self.store.read_node(node.id).version
+            return self.store.save_node(replace(node, version=version), lock)
+
+    def fence(self, lock: Lock) -> None:
+        """Raise LockLost unless `lock` still protects the call that follows."""
+        if not (lock.valid and self.store.connected):
+            raise LockLost(f"{lock.path} is in doubt")
+
+    def _listing(self, name: str, fetch: Callable[[], Listing[T]]) -> SharedListing[T]:
+        return SharedListing(name, fetch, self.jobs, self.parts.api, self.clock, self.tuning)

@@ -1,0 +1,507 @@
+"""Bringing nodes up: obeys `policy.launch`, one `Launch` per node whose lock we hold.
+
+Three writes bring a node from nothing to READY: its creation as BUILDING (before any cloud call), the server's id as
+soon as the cloud has named it, and everything else together with READY.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
+
+from poolmgr.config.settings import Pool, PoolLabel
+from poolmgr.errors import (
+    CloudUnavailable,
+    AuthFailed,
+    ImageGone,
+    LockLost,
+    NoCapacity,
+    NotFound,
+    NotSupported,
+    OutcomeUnknown,
+    OverQuota,
+    PoolmgrError,
+    RecordGone,
+    Rejected,
+    StoreUnavailable,
+)
+from poolmgr.launcher.context import Context
+from poolmgr.launcher.jobs import Outcome
+from poolmgr.launcher.removals import Removals
+from poolmgr.model.node import Node, NodeState
+from poolmgr.model.request import NodeRequest
+from poolmgr.model.server import Addresses, Flavor, Owner, Server, ServerSpec
+from poolmgr.observe.context import context_logger
+from poolmgr.policy import launch as policy
+from poolmgr.policy.allocate import next_zone
+from poolmgr.policy.launch import After, LaunchFacts, Phase, Result
+from poolmgr.policy.properties import configured_properties, dynamic_properties, owner_metadata
+from poolmgr.store.api import Lock
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+
+#: Console lines of a failed server that go to our log at most.
+CONSOLE_LINES = 2000
+
+
+class Failure(NamedTuple):
+    """How an attempt ended, and what follows."""
+
+    result: Result
+    reason: str
+    after: After
+
+
+class Launch:
+    """One node on its way to READY. Only `Launches` changes it."""
+
+    def __init__(
+        self,
+        node: Node,
+        lock: Lock,
+        *,
+        pool: Pool,
+        label: PoolLabel,
+        flavor: Flavor,
+        request: NodeRequest | None,
+        zones: Sequence[str],
+        now: float,
+    ) -> None:
+        self.node = node
+        self.lock = lock
+        self.pool = pool
+        self.label = label
+        self.flavor = flavor
+        self.request = request  # as it was when the launch began; None for nobody
+        self.zones = zones  # where the next attempt may go when its zone is full; () keeps the zone
+        self.started = now
+        self.facts = LaunchFacts(node_id=node.id, since=now, attempt_since=now)
+        self.server: Server | None = None  # as last listed ACTIVE
+        self.active_at: float | None = None  # when it was first seen ACTIVE in this attempt
+        self.failure: Failure | None = None  # decided, but not yet carried out: the store was away
+        self.addresses = Addresses()
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        event = self.request.event_id if self.request else None
+        request_id = self.request.id if self.request else None
+        return context_logger(log, event=event, request=request_id, node=self.node.id)
+
+
+class Watcher(Protocol):
+    """Who wants to know how launches end; the node's lock passes to it with `node_ready`."""
+
+    def node_ready(self, node: Node, lock: Lock) -> None: ...
+
+    def node_lost(self, node_id: str, result: Result, reason: str) -> None:
+        """Aborted: the node goes, the request stays."""
+
+    def node_failed(self, node_id: str, result: Result, reason: str) -> None:
+        """All attempts are used up, or none can help."""
+
+
+class Launches:
+    """All launches of one worker, by node id."""
+
+    def __init__(self, context: Context, removals: Removals, watcher: Watcher) -> None:
+        self._context = context
+        self._removals = removals
+        self._watcher = watcher
+        self._launches: dict[str, Launch] = {}
+
+    def __len__(self) -> int:
+        return len(self._launches)
+
+    def __contains__(self, node_id: str) -> bool:
+        return node_id in self._launches
+
+    def __iter__(self) -> Iterator[Launch]:
+        return iter(list(self._launches.values()))
+
+    def get(self, node_id: str) -> Launch | None:
+        return self._launches.get(node_id)
+
+    def begin(self, launch: Launch) -> None:
+        self._launches[launch.node.id] = launch
+        self._guarded(launch, lambda: self._obey(launch, self._context.clock.monotonic()))
+
+    def abandon(self, node_id: str) -> tuple[Node, Lock] | None:
+        """Give up a launch nobody wants any more; the caller now owns node and lock and has to remove it."""
+        launch = self._launches.pop(node_id, None)
+        return (launch.node, launch.lock) if launch else None
+
+    def forget_all(self) -> None:
+        """The session is lost: the nodes are whoever's finds them unlocked."""
+        self._launches.clear()
+
+    def advance(self, now: float) -> float:
+        """Obey the policy for each launch; returns when the next timer is due (monotonic seconds)."""
+        due = float("inf")
+        for launch in list(self._launches.values()):
+            if launch.failure is not None:
+                self._guarded(launch, partial(self._conclude, launch))
+            else:
+                due = min(due, self._guarded(launch, partial(self._obey, launch, now)) or due)
+        return due
+
+    def _guarded(self, launch: Launch, act: Callable[[], R]) -> R | None:
+        """`act()`, for which the launch's lock is needed; without it the launch is not ours any more.
+
+        When the store is away the launch is left so that the next cycle tries again.
+        """
+        try:
+            return act()
+        except (LockLost, RecordGone) as error:
+            launch.log.warning("lost while it was launched: %s", error)
+            self._launches.pop(launch.node.id, None)
+            self._watcher.node_lost(launch.node.id, Result.ZKSESSION, str(error))
+        except StoreUnavailable:
+            later = self._context.clock.monotonic() + 1.0
+            launch.facts = replace(launch.facts, busy=False, not_before=later)
+            raise
+        return None
+
+    def _obey(self, launch: Launch, now: float) -> float:
+        context = self._context
+        provider = context.config.provider
+        step = policy.next_step(
+            launch.facts,
+            context.servers.last,
+            now=now,
+            launch_timeout=provider.launch_timeout,
+            boot_timeout=provider.boot_timeout,
+            tuning=context.tuning,
+        )
+        match step:
+            case policy.Wait(until=until):
+                if launch.facts.phase in (Phase.BOOTING, Phase.UNKNOWN):
+                    context.servers.want(now)
+                return until
+            case policy.Create():
+                self._create(launch, now)
+            case policy.Adopt(server=server):
+                launch.log.info("found server %s of the unanswered create call", server.id)
+                self._created(launch, server.id)
+            case policy.Expose(server=server):
+                self._expose(launch, server, now)
+            case policy.Probe():
+                self._probe(launch, now)
+            case policy.Fail(result=result, reason=reason):
+                self._fail(launch, result, reason)
+        return float("inf")
+
+    def _mine(self, launch: Launch, attempt: int, phase: Phase) -> bool:
+        """Whether an outcome still concerns this launch: the same attempt, still in the phase that asked."""
+        facts = launch.facts
+        same = self._launches.get(launch.node.id) is launch and launch.failure is None
+        return same and facts.attempt == attempt and facts.phase is phase
+
+    # Create
+
+    def _create(self, launch: Launch, now: float) -> None:
+        context = self._context
+        attempt = launch.facts.attempt
+        spec, upload_path = self._spec(launch)
+        if spec is None:
+            self._fail(launch, Result.IMAGE, f"no image {launch.label.image.name} in {context.name}")
+            return
+        launch.node = replace(launch.node, image_id=upload_path)
+        launch.facts = replace(launch.facts, phase=Phase.CREATING, since=now, busy=True)
+        lock = launch.lock
+
+        def job() -> str:
+            context.fence(lock)  # the last moment at which nothing has happened yet
+            return context.cloud.create_server(spec)
+
+        def then(outcome: Outcome[str]) -> None:
+            if not self._mine(launch, attempt, Phase.CREATING):
+                return  # given up meanwhile; the removal finds the server by its metadata
+            self._guarded(launch, lambda: self._create_answered(launch, outcome))
+
+        context.jobs.run(context.parts.api, job, then)
+
+    def _create_answered(self, launch: Launch, outcome: Outcome[str]) -> None:
+        if outcome.error is not None:
+            self._create_failed(launch, outcome.error)
+        elif outcome.value:
+            self._created(launch, outcome.value)
+
+    def _spec(self, launch: Launch) -> tuple[ServerSpec | None, str | None]:
+        """The create call's contents and the node's `image_id`; None while the image is not there."""
+        context, label, node = self._context, launch.label, launch.node
+        image = label.image
+        image_ref, is_id, image_path = image.image_id or image.image_name, bool(image.image_id), image.name
+        if image.is_disk_image:
+            with context.store.reading() as snapshot:
+                upload = snapshot.newest_upload(image.name, context.name)
+            if upload is None:
+                return None, None
+            image_ref, is_id, image_path = upload.external_id, True, upload.path
+        metadata = configured_properties(label)
+        for key, value in dynamic_properties(label, launch.request):
+            if value is None:
+                launch.log.warning("cannot fill in dynamic-instance-properties %s", key)
+            else:
+                metadata[key] = value
+        deployment = context.parts.deployment
+        metadata |= owner_metadata(
+            node, image=image.name, deployment=deployment, attempt=launch.facts.attempt
+        )
+        spec = ServerSpec(
+            name=f"np{node.id}",
+            flavor=launch.flavor,
+            image=image_ref or image.name,
+            image_is_id=is_id,
+            metadata=metadata,
+            networks=label.networks,
+            security_groups=launch.pool.security_groups,
+            key_name=label.key_name,
+            az=node.az,
+            config_drive=image.config_drive,
+            userdata=label.userdata,
+            boot_from_volume=label.boot_from_volume,
+            volume_gib=label.volume_gib,
+        )
+        return spec, image_path
+
+    def _created(self, launch: Launch, server_id: str) -> None:
+        now = self._context.clock.monotonic()
+        launch.facts = replace(launch.facts, phase=Phase.BOOTING, since=now, server_id=server_id, busy=False)
+        launch.node = replace(launch.node, external_id=server_id)
+        launch.node = self._context.save_node(launch.node, launch.lock)
+        launch.log.info("server %s is being built in %s", server_id, self._context.name)
+        self._context.servers.want(now)
+
+    def _create_failed(self, launch: Launch, error: PoolmgrError) -> None:
+        now = self._context.clock.monotonic()
+        match error:
+            case OutcomeUnknown():
+                launch.log.warning("create call not answered, looking for the server: %s", error)
+                launch.facts = replace(launch.facts, phase=Phase.UNKNOWN, since=now, busy=False)
+                self._context.servers.want(now)
+            case (
+                CloudUnavailable() | AuthFailed()
+            ):  # nothing was made: the same call again, no attempt charged
+                pause = getattr(error, "retry_after", None) or 5.0
+                launch.log.warning("cannot create a server yet: %s", error)
+                launch.facts = replace(
+                    launch.facts, phase=Phase.NEW, since=now, busy=False, not_before=now + pause
+                )
+            case LockLost():
+                launch.facts = replace(
+                    launch.facts, phase=Phase.NEW, since=now, busy=False, not_before=now + 1.0
+                )
+            case OverQuota():
+                self._fail(launch, Result.QUOTA, str(error))
+            case NoCapacity():
+                self._fail(launch, Result.CAPACITY, str(error))
+            case ImageGone():
+                self._fail(launch, Result.IMAGE, str(error))
+            case Rejected() | NotSupported():
+                self._fail(launch, Result.UNKNOWN, str(error), hopeless=True)
+            case _:
+                self._fail(launch, Result.UNKNOWN, str(error))
+
+    # Addresses and reachability
+
+    def _expose(self, launch: Launch, server: Server, now: float) -> None:
+        context = self._context
+        attempt = launch.facts.attempt
+        launch.server = server
+        launch.active_at = launch.active_at or now
+        launch.facts = replace(launch.facts, phase=Phase.EXPOSING, busy=True)  # `since` stays that of BOOTING
+        owner = Owner(
+            provider=context.name,
+            node_id=launch.node.id,
+            deployment=context.parts.deployment,
+            attempt=attempt,
+        )
+        lock, auto = launch.lock, launch.pool.auto_floating_ip
+
+        def job() -> Addresses:
+            context.fence(lock)
+            return context.cloud.expose(server, owner=owner, auto_floating_ip=auto)
+
+        def then(outcome: Outcome[Addresses]) -> None:
+            if self._mine(launch, attempt, Phase.EXPOSING):
+                self._guarded(launch, lambda: self._exposed(launch, outcome))
+
+        context.jobs.run(context.parts.api, job, then)
+
+    def _exposed(self, launch: Launch, outcome: Outcome[Addresses]) -> None:
+        context = self._context
+        now = context.clock.monotonic()
+        facts = replace(launch.facts, busy=False)
+        match outcome.error:
+            case None:
+                pass
+            case OverQuota():
+                return self._fail(launch, Result.QUOTA, str(outcome.error))
+            case NoCapacity():
+                return self._fail(launch, Result.CAPACITY, str(outcome.error))
+            case NotFound():
+                return self._fail(launch, Result.STATUS, "the server vanished before it had an address")
+            case Rejected() | NotSupported():
+                return self._fail(launch, Result.NETWORK, str(outcome.error), hopeless=True)
+            case _:
+                launch.log.warning("no address yet: %s", outcome.error)
+                launch.facts = replace(facts, phase=Phase.BOOTING, not_before=now + 5.0)
+                return None
+        addresses = outcome.value or Addresses()
+        if not addresses.interface_ip:
+            if now - (launch.active_at or now) > context.tuning.address_grace:
+                return self._fail(launch, Result.NETWORK, "ACTIVE without an address")
+            launch.facts = replace(facts, phase=Phase.BOOTING, not_before=now + 1.0)
+            context.servers.want(now)
+            return None
+        launch.addresses = addresses
+        if not launch.label.host_key_checking:
+            return self._ready(launch, ())
+        launch.facts = replace(facts, phase=Phase.PROBING, since=now, not_before=now)
+        return self._probe(launch, now)
+
+    def _probe(self, launch: Launch, now: float) -> None:
+        context = self._context
+        attempt = launch.facts.attempt
+        launch.facts = replace(launch.facts, busy=True)
+        address, image = launch.addresses.interface_ip, launch.label.image
+        timeout = context.tuning.probe_timeout
+        prober = context.parts.prober
+
+        def job() -> tuple[str, ...]:
+            return prober.host_keys(
+                address,
+                image.connection_port,
+                connection_type=image.connection_type,
+                timeout=timeout,
+            )
+
+        def then(outcome: Outcome[tuple[str, ...]]) -> None:
+            if not self._mine(launch, attempt, Phase.PROBING):
+                return
+            if outcome.error is None:
+                self._guarded(launch, lambda: self._ready(launch, outcome.value or ()))
+                return
+            launch.log.debug("not reachable yet: %s", outcome.error)
+            at = context.clock.monotonic()
+            launch.facts = replace(launch.facts, busy=False, not_before=at + context.tuning.probe_interval)
+
+        context.jobs.run(context.parts.probes, job, then)
+
+    def _ready(self, launch: Launch, keys: tuple[str, ...]) -> None:
+        context, addresses = self._context, launch.addresses
+        server = launch.server
+        node = launch.node.moved(
+            NodeState.READY,
+            at=context.clock.time(),
+            interface_ip=addresses.interface_ip,
+            public_ipv4=addresses.public_v4,
+            private_ipv4=addresses.private_v4 or addresses.public_v4,
+            public_ipv6=addresses.public_v6,
+            host_keys=keys,
+            az=(server.az if server else None) or launch.node.az,
+            host_id=server.host_id if server else None,
+        )
+        launch.node = context.save_node(node, launch.lock)
+        self._launches.pop(node.id, None)
+        seconds = context.clock.monotonic() - launch.started
+        launch.log.info("ready at %s after %.1f s", addresses.interface_ip, seconds)
+        self._count(launch, Result.READY)
+        self._watcher.node_ready(launch.node, launch.lock)
+
+    # Failure
+
+    def _fail(self, launch: Launch, result: Result, reason: str, *, hopeless: bool = False) -> None:
+        context = self._context
+        self._count(launch, result)
+        after = policy.after_failure(
+            result,
+            launch.facts.attempt,
+            retries=context.config.provider.launch_retries,
+            hopeless=hopeless,
+        )
+        launch.log.warning(
+            "attempt %d failed (%s, then %s): %s", launch.facts.attempt, result.value, after.value, reason
+        )
+        self._log_console(launch, result)
+        launch.failure = Failure(result, reason, after)
+        self._conclude(launch)
+
+    def _conclude(self, launch: Launch) -> None:
+        """Carry out what follows a failed attempt; may be repeated until the store has taken it."""
+        failure = launch.failure
+        if failure is None:
+            return
+        match failure.after:
+            case After.RETRY:
+                self._clean(launch, failure.result)
+            case After.ABORT:
+                self._end(launch, NodeState.ABORTED)
+                self._watcher.node_lost(launch.node.id, failure.result, failure.reason)
+            case After.GIVE_UP:
+                self._end(launch, NodeState.FAILED)
+                self._watcher.node_failed(launch.node.id, failure.result, failure.reason)
+
+    def _clean(self, launch: Launch, result: Result) -> None:
+        """Delete what the attempt left, then begin the next one; the node and its lock stay."""
+        now = self._context.clock.monotonic()
+        launch.facts = replace(launch.facts, phase=Phase.CLEANING, since=now, busy=False)
+        launch.failure = None
+        zone = next_zone(launch.zones, launch.node.az) if result is Result.CAPACITY else launch.node.az
+        self._removals.begin_for_node(launch.node, launch.lock, lambda: self._cleaned(launch, zone))
+
+    def _cleaned(self, launch: Launch, zone: str | None) -> None:
+        context = self._context
+        if self._launches.get(launch.node.id) is not launch:
+            return
+        now = context.clock.monotonic()
+        if launch.node.external_id is not None or zone != launch.node.az:
+            # The old server's id must not stay: the next attempt's server would look leaked beside it.
+            launch.node = context.save_node(replace(launch.node, external_id=None, az=zone), launch.lock)
+        attempt = launch.facts.attempt
+        launch.facts = LaunchFacts(
+            node_id=launch.node.id,
+            since=now,
+            attempt=attempt + 1,
+            attempt_since=now,
+            not_before=now + policy.backoff(attempt, context.tuning),
+        )
+        launch.addresses, launch.active_at = Addresses(), None
+
+    def _end(self, launch: Launch, state: NodeState) -> None:
+        """The launch is over without success; the node goes, with the reason in its state."""
+        context = self._context
+        launch.node = context.save_node(launch.node.moved(state, at=context.clock.time()), launch.lock)
+        self._launches.pop(launch.node.id, None)
+        node, lock = launch.node, launch.lock
+        self._removals.begin_for_node(node, lock, lambda: self._removed(node, lock))
+
+    def _removed(self, node: Node, lock: Lock) -> None:
+        self._context.store.delete_node(node, lock)
+
+    def _log_console(self, launch: Launch, result: Result) -> None:
+        server_id = launch.facts.server_id
+        if not (launch.label.console_log and server_id and result in (Result.KEYSCAN, Result.STATUS)):
+            return
+        context, logger = self._context, launch.log
+
+        def then(outcome: Outcome[str]) -> None:
+            for line in (outcome.value or "").splitlines()[-CONSOLE_LINES:]:
+                logger.info("console: %s", line)
+
+        context.jobs.run(context.parts.api, lambda: context.cloud.console(server_id), then)
+
+    def _count(self, launch: Launch, result: Result) -> None:
+        context = self._context
+        server = launch.server
+        context.stats.launch(
+            result.value,
+            provider=context.name,
+            zone=server.az if server else None,
+            requestor=launch.node.requestor,
+            seconds=context.clock.monotonic() - launch.started,
+        )

@@ -1,0 +1,163 @@
+"""The pools of one provider: their component records, and the facts policies judge them by."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from poolmgr import __version__
+from poolmgr.config.settings import Pool, PoolLabel
+from poolmgr.launcher.cloudfacts import CloudFacts
+from poolmgr.launcher.context import Context
+from poolmgr.model.component import Component, ComponentKind, ComponentState
+from poolmgr.model.node import Node, NodeState
+from poolmgr.model.resources import Resources
+from poolmgr.model.server import Flavor
+from poolmgr.model.snapshot import Snapshot
+from poolmgr.policy.capacity import pool_capacity, unmanaged_use
+from poolmgr.policy.flavors import price
+from poolmgr.policy.requests import LabelFacts, PoolFacts
+
+log = logging.getLogger(__name__)
+
+#: Seconds a pool stays published as paused after the last request it put off: each change is a write.
+PAUSED_LINGERS = 5.0
+
+
+class PoolDesk:
+    """One pool: where its requests are judged and its nodes made. Lives until its worker or the pool goes."""
+
+    def __init__(self, context: Context, facts: CloudFacts, pool: Pool) -> None:
+        self._context = context
+        self._facts = facts
+        self.pool = pool
+        parts = context.parts
+        self.pool_id = f"{parts.fqdn}-PoolWorker.{context.name}-{pool.name}-{parts.new_id()}"
+        self._component: Component | None = None
+        self._paused_until = 0.0
+
+    # The component record
+
+    def publish(self, now: float) -> None:
+        """Register, or bring the record up to date; no write when nothing differs."""
+        wanted = Component(
+            kind=ComponentKind.POOL,
+            hostname=self._context.parts.hostname,
+            state=ComponentState.RUNNING,
+            version=__version__,
+            id=self.pool_id,
+            name=self.pool.name,
+            provider_name=self._context.name,
+            supported_labels=tuple(sorted(self.pool.labels)),
+            priority=self.pool.priority,
+            paused=now < self._paused_until or self._facts.paused(now) is not None,
+        )
+        store = self._context.store
+        if self._component is None:
+            self._component = store.register(wanted)
+        else:
+            self._component = store.update_component(_with_place(wanted, self._component))
+
+    def withdraw(self) -> None:
+        if self._component is not None:
+            self._context.store.unregister(self._component)
+            self._component = None
+
+    def note_deferred(self, now: float) -> None:
+        """A request waits here for room: others with a lower priority may have it."""
+        self._paused_until = now + PAUSED_LINGERS
+
+    # Facts
+
+    def facts(self, snapshot: Snapshot, now: float, *, launching: int) -> PoolFacts:
+        """What judging needs to know. `launching`: nodes of this provider that this worker is bringing up."""
+        context = self._context
+        provider = context.config.provider
+        labels = {name: self._label(label, snapshot, now) for name, label in self.pool.labels.items()}
+        listing = context.servers.last
+        unmanaged: Resources = {}
+        if listing is not None and not self.pool.ignore_provider_quota and self._facts.limits:
+            unmanaged = unmanaged_use(listing.items.values(), context.name, snapshot)
+        concurrency = provider.max_concurrency
+        return PoolFacts(
+            id=self.pool_id,
+            provider=context.name,
+            priority=self.pool.priority,
+            labels=labels,
+            disabled=self.pool.disabled,
+            capacity=pool_capacity(
+                context.name,
+                self.pool,
+                snapshot,
+                cloud_limits=self._facts.limits,
+                unmanaged=unmanaged,
+                prices={name: fact.need for name, fact in labels.items() if fact.need},
+            ),
+            launches_left=float("inf") if concurrency < 0 else max(0, concurrency - launching),
+            launching_forbidden=concurrency == 0,
+            paused=self._facts.paused(now),
+        )
+
+    def _label(self, label: PoolLabel, snapshot: Snapshot, now: float) -> LabelFacts:
+        facts = self._facts.label(label, now)
+        image = label.image
+        if image.is_disk_image and snapshot.newest_upload(image.name, self._context.name) is None:
+            return LabelFacts(need=facts.need, broken=facts.broken, waiting=facts.waiting or "image")
+        return facts
+
+    def free_ready(self, label: str, snapshot: Snapshot) -> list[Node]:
+        """Free ready nodes of this pool, unlocked, the oldest first."""
+        found = [
+            node
+            for node in snapshot.ready(label)
+            if node.provider == self._context.name
+            and node.pool == self.pool.name
+            and not snapshot.node_locked(node.id)
+        ]
+        return sorted(found, key=lambda node: node.state_time)
+
+    def ready_counts(self, snapshot: Snapshot) -> Mapping[str, int]:
+        """How many free ready nodes this pool has, by label."""
+        return Counter({label: len(self.free_ready(label, snapshot)) for label in self.pool.labels})
+
+    def zones(self) -> tuple[str, ...]:
+        """Where new nodes may go; () leaves it to the cloud."""
+        return self.pool.availability_zones or self._facts.zones
+
+    def new_node(self, label: PoolLabel, flavor: Flavor, zone: str | None) -> Node:
+        """A node record as it is stored before anything exists in the cloud."""
+        context, image = self._context, label.image
+        now = context.clock.time()
+        info = context.info
+        return Node(
+            state=NodeState.BUILDING,
+            state_time=now,
+            created_time=now,
+            labels=(label.name,),
+            provider=context.name,
+            pool=self.pool.name,
+            cloud=info.cloud if info else None,
+            region=info.region if info else None,
+            az=zone,
+            launcher=self.pool_id,
+            connection_type=image.connection_type,
+            connection_port=image.connection_port,
+            username=image.username,
+            python_path=image.python_path,
+            shell_type=image.shell_type,
+            resources=price(flavor, label),
+            attributes=self.pool.node_attributes,
+            node_properties={},
+        )
+
+
+def _with_place(wanted: Component, registered: Component) -> Component:
+    return replace(
+        registered,
+        supported_labels=wanted.supported_labels,
+        priority=wanted.priority,
+        paused=wanted.paused,
+        state=wanted.state,
+    )

@@ -1,0 +1,214 @@
+"""Deleting until gone: servers, and the ports and floating IPs that hung on them.
+
+A removal is finished only when complete listings prove that nothing is left, so whoever waits for it (a node
+record, the next attempt of a launch) can be sure. It holds no state that the clouds and the store don't have: after a
+crash the same node record leads to the same removal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from poolmgr.errors import Conflict, LockLost, RecordGone
+from poolmgr.launcher.context import Context
+from poolmgr.launcher.jobs import Outcome
+from poolmgr.model.node import Node
+from poolmgr.model.server import Server
+from poolmgr.policy import retire
+from poolmgr.policy.retire import Doomed
+from poolmgr.store.api import Lock
+
+log = logging.getLogger(__name__)
+
+
+class Removal:
+    """What is to go for one node. `fence` raises when the caller has lost the right to delete it."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        since: float,
+        server_ids: Iterable[str],
+        fence: Callable[[], None],
+        done: Callable[[], None],
+    ) -> None:
+        self.node = node
+        self.since = since
+        self.fence = fence
+        self.done = done
+        self.doomed = {server_id: Doomed(server_id=server_id) for server_id in server_ids}
+        self.gone_at: float | None = None  # when the last server was found gone
+        self.not_before = 0.0  # of the next deletion of a leftover
+        self.deleting: set[str] = set()  # leftovers with a call in flight
+
+
+class Removals:
+    """All removals of one worker, by node id (or any other key that is unique to what goes)."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._removals: dict[str, Removal] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._removals
+
+    def __len__(self) -> int:
+        return len(self._removals)
+
+    def keys(self) -> Iterable[str]:
+        return self._removals.keys()
+
+    def begin_for_node(self, node: Node, lock: Lock, done: Callable[[], None]) -> None:
+        """Remove every server of `node`; its lock must stay held until `done` is called."""
+        context = self._context
+        servers = retire.servers_of(node, context.name, context.servers.last)
+        self._begin(node.id, node, servers, lambda: context.fence(lock), done)
+
+    def begin_for_leak(self, server: Server, done: Callable[[], None]) -> None:
+        """Remove a server that no node accounts for."""
+        # Without a node id: its node may well be alive, with another attempt's server.
+        node = Node(provider=self._context.name, external_id=server.id)
+        self._begin(server.id, node, [server.id], lambda: None, done)
+
+    def forget_all(self) -> None:
+        """Drop all of them: the locks they relied on are gone."""
+        self._removals.clear()
+
+    def advance(self, now: float) -> None:
+        for key, removal in list(self._removals.items()):
+            if not self._advance(removal, now):
+                continue
+            try:
+                removal.done()  # when the store is away this raises, and is done again in the next cycle
+            except (Conflict, LockLost, RecordGone) as error:
+                log.warning("node %s was removed, but is not ours any more: %s", removal.node.id, error)
+            self._removals.pop(key, None)
+
+    def _begin(
+        self,
+        key: str,
+        node: Node,
+        server_ids: Iterable[str],
+        fence: Callable[[], None],
+        done: Callable[[], None],
+    ) -> None:
+        now = self._context.clock.monotonic()
+        self._removals[key] = Removal(node, since=now, server_ids=server_ids, fence=fence, done=done)
+
+    def _advance(self, removal: Removal, now: float) -> bool:
+        """Whether it is finished."""
+        if removal.gone_at is None and self._servers_gone(removal, now):
+            removal.gone_at = now
+        if removal.gone_at is None:
+            return False
+        ports = self._ports_clear(removal, removal.gone_at, now)
+        return self._floating_ips_clear(removal, removal.gone_at, now) and ports
+
+    def _servers_gone(self, removal: Removal, now: float) -> bool:
+        context = self._context
+        listing = context.servers.since(removal.since)
+        if listing is not None:
+            for server_id in retire.servers_of(removal.node, context.name, listing):
+                removal.doomed.setdefault(server_id, Doomed(server_id=server_id))
+        all_gone = listing is not None
+        for server_id, doomed in removal.doomed.items():
+            if listing is not None:
+                doomed = removal.doomed[server_id] = retire.observe(doomed, listing)
+            if retire.is_gone(doomed, context.tuning):
+                continue
+            all_gone = False
+            if doomed.asked_at is not None:  # the next listing has to begin after the last one counted
+                context.servers.want(max(doomed.asked_at, doomed.seen_until + 1e-6))
+            server = listing.items.get(server_id) if listing else None
+            if retire.ask_due(doomed, server, now=now, tuning=context.tuning):
+                self._ask(removal, doomed)
+        return all_gone
+
+    def _ask(self, removal: Removal, doomed: Doomed) -> None:
+        context = self._context
+        server_id = doomed.server_id
+        removal.doomed[server_id] = replace(doomed, busy=True)
+        if doomed.asks:
+            log.warning("server %s is still there after %d deletions: again", server_id, doomed.asks)
+
+        def job() -> None:
+            removal.fence()
+            context.cloud.delete_server(server_id)
+
+        context.jobs.run(context.parts.api, job, lambda outcome: self._asked(removal, server_id, outcome))
+
+    def _asked(self, removal: Removal, server_id: str, outcome: Outcome[None]) -> None:
+        context = self._context
+        now = context.clock.monotonic()
+        doomed = replace(removal.doomed[server_id], busy=False)
+        if outcome.error is None:
+            doomed = replace(doomed, asked_at=now, asks=doomed.asks + 1, sightings=0)
+            context.servers.want(now)
+        else:
+            pause = min(60.0, 2.0 ** min(doomed.asks + 1, 6))
+            doomed = replace(doomed, asks=doomed.asks + 1, not_before=now + pause)
+            log.warning("cannot delete server %s (again in %.0f s): %s", server_id, pause, outcome.error)
+        removal.doomed[server_id] = doomed
+
+    def _ports_clear(self, removal: Removal, after: float, now: float) -> bool:
+        context = self._context
+        if not removal.doomed or context.info is None or not context.info.has_network:
+            return True
+        listing = context.ports.since(after)
+        if listing is None:
+            return False
+        left = retire.leftover_ports(listing, removal.doomed.keys())
+        self._delete_leftovers(removal, "port", left, context.cloud.delete_port, now)
+        return not left
+
+    def _floating_ips_clear(self, removal: Removal, after: float, now: float) -> bool:
+        context = self._context
+        if context.info is None or not context.info.may_need_floating_ips:
+            return True
+        listing = context.floating_ips.since(after)
+        if listing is None:
+            return False
+        left = retire.leftover_floating_ips(
+            listing,
+            provider=context.name,
+            deployment=context.parts.deployment,
+            node_id=removal.node.id,
+        )
+        self._delete_leftovers(removal, "floating IP", left, context.cloud.delete_floating_ip, now)
+        return not left
+
+    def _delete_leftovers(
+        self,
+        removal: Removal,
+        kind: str,
+        left: Iterable[str],
+        delete: Callable[[str], None],
+        now: float,
+    ) -> None:
+        """Delete what a listing still shows, and have it listed again afterwards."""
+        context = self._context
+        if now < removal.not_before:
+            return
+        for thing in left:
+            if thing in removal.deleting:
+                continue
+            removal.deleting.add(thing)
+            log.info("deleting %s %s of node %s", kind, thing, removal.node.id)
+
+            def job(thing: str = thing) -> None:
+                removal.fence()
+                delete(thing)
+
+            def then(outcome: Outcome[None], thing: str = thing) -> None:
+                removal.deleting.discard(thing)
+                # The listing that comes next decides; a failure only makes the next try later.
+                at = context.clock.monotonic()
+                removal.gone_at = at
+                if outcome.error is not None:
+                    removal.not_before = at + 5.0
+                    log.warning("cannot delete %s %s: %s", kind, thing, outcome.error)
+
+            context.jobs.run(context.parts.api, job, then)

@@ -1,0 +1,86 @@
+"""Metrics that no single event brings: counts of the whole system by the elected launcher, our own limits and queues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from poolmgr.config.settings import OpenStackProvider, Settings, StaticProvider
+from poolmgr.observe.census import take_census
+from poolmgr.observe.stats import Stats
+from poolmgr.runtime.clock import Clock
+from poolmgr.runtime.worker import Worker
+from poolmgr.store.api import Change, ChangeKind, Election, Store
+
+#: Seconds between reports while nothing changes; statsd servers may forget gauges otherwise (metrics.md 8.2).
+REFRESH = 10.0
+
+
+class Reporter:
+    """Sends gauges at most once a second. `settings` gives those in force."""
+
+    def __init__(
+        self,
+        store: Store,
+        stats: Stats,
+        clock: Clock,
+        *,
+        identifier: str,
+        hostname: str,
+        settings: Callable[[], Settings],
+    ) -> None:
+        self._store = store
+        self._stats = stats
+        self._clock = clock
+        self._identifier = identifier
+        self._hostname = hostname
+        self._settings = settings
+        self._election: Election | None = None
+        self._changed = True
+        self._next_own = 0.0
+        self._worker = Worker("reporter", self.cycle, clock, spacing=1.0)
+        self._unsubscribe = store.subscribe(self._note)
+
+    def start(self) -> None:
+        self._worker.start()
+
+    def stop(self, timeout: float) -> bool:
+        self._worker.stop()
+        self._unsubscribe()
+        ended = self._worker.join(timeout)
+        if self._election is not None:
+            self._election.withdraw()
+        return ended
+
+    def _note(self, change: Change) -> None:
+        if change.kind in (ChangeKind.NODE, ChangeKind.REQUEST):
+            self._changed = True
+
+    def cycle(self) -> float:
+        if not self._store.connected:
+            return 1.0
+        if self._election is None:
+            self._election = self._store.elect("stats", self._identifier)
+        now = self._clock.monotonic()
+        own_due = now >= self._next_own
+        if self._election.leading and (self._changed or own_due):
+            self._changed = False
+            with self._store.reading() as snapshot:
+                census = take_census(snapshot.nodes(), snapshot.requests(), snapshot.pools())
+            self._stats.census(census)
+        if own_due:
+            self._next_own = now + REFRESH
+            self._report_own()
+        return 1.0
+
+    def _report_own(self) -> None:
+        settings = self._settings()
+        self._stats.queues(self._hostname, self._store.queues)
+        self._stats.max_servers({p.name: _max_servers(p) for p in settings.providers.values()})
+        self._stats.tenant_limits({t.name: t.limits for t in settings.tenants.values()})
+
+
+def _max_servers(provider: OpenStackProvider | StaticProvider) -> float | None:
+    """The sum over the provider's pools; None when one of them is unlimited."""
+    limits = [pool.limits.get("instances") for pool in provider.pools.values()]
+    known = [limit for limit in limits if limit is not None]
+    return sum(known) if len(known) == len(limits) else None

@@ -1,0 +1,415 @@
+"""Requests in hand: from taking one to handing over its nodes, or giving it back.
+
+A held request is filled place by place, as often as needed: whatever is missing (a node that was aborted, one that
+someone else locked first) is simply filled again in the next cycle.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone, StoreError, StoreUnavailable
+from poolmgr.launcher.cloudfacts import CloudFacts
+from poolmgr.launcher.context import Context
+from poolmgr.launcher.launches import Launch, Launches
+from poolmgr.launcher.pools import PoolDesk
+from poolmgr.launcher.removals import Removals
+from poolmgr.model.node import Node, NodeState
+from poolmgr.model.request import NodeRequest, RequestState
+from poolmgr.model.resources import short_of, total
+from poolmgr.model.snapshot import Snapshot
+from poolmgr.observe.context import context_logger
+from poolmgr.policy.allocate import Plan, allocate
+from poolmgr.policy.launch import Result
+from poolmgr.policy.requests import covering, decline
+from poolmgr.store.api import Lock
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Held:
+    """A request whose lock we hold. Only `HeldRequests` changes it."""
+
+    request: NodeRequest
+    lock: Lock
+    pool: str
+    taken_at: float  # monotonic
+    zone: str | None = None
+    places: dict[int, str] = field(default_factory=dict)  # index into its labels -> node id
+    ready: dict[str, tuple[Node, Lock]] = field(default_factory=dict)
+    failed: str | None = None  # why it must be declined
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        return context_logger(log, event=self.request.event_id, request=self.request.id)
+
+    @property
+    def missing(self) -> list[str]:
+        return [label for place, label in enumerate(self.request.labels) if place not in self.places]
+
+
+class HeldRequests:
+    """All requests one worker holds, and the spare launches that cancelled ones have left."""
+
+    def __init__(
+        self, context: Context, removals: Removals, facts: CloudFacts, pools: Mapping[str, PoolDesk]
+    ) -> None:
+        self._context = context
+        self._removals = removals
+        self._facts = facts
+        self._pools = pools
+        self._held: dict[str, Held] = {}
+        self._by_node: dict[str, Held] = {}
+        self._spares: set[str] = set()  # node ids of launches that no request wants (yet)
+        self.launches = Launches(context, removals, self)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._held
+
+    def ids(self) -> Iterable[str]:
+        return self._held.keys()
+
+    # Taking
+
+    def take(self, request: NodeRequest, lock: Lock, pool: str) -> None:
+        """Begin to work on a request that was just locked and judged."""
+        context = self._context
+        try:
+            pending = context.store.save_request(
+                request.moved(RequestState.PENDING, at=context.clock.time()), lock
+            )
+        except StoreError:
+            context.store.unlock(lock)
+            raise
+        held = Held(request=pending, lock=lock, pool=pool, taken_at=context.clock.monotonic())
+        self._held[request.id] = held
+        held.log.info("taken by pool %s of %s", pool, context.name)
+        self._guarded_fill(held)
+
+    def decline(self, request: NodeRequest, lock: Lock, pool_ids: Iterable[str], reason: str) -> None:
+        """Write our refusal and let go."""
+        context = self._context
+        with context.store.reading() as snapshot:
+            registered = [p.id for p in snapshot.pools() if p.id]
+        declined = decline(request, pool_ids, registered, at=context.clock.time())
+        logger = context_logger(log, event=request.event_id, request=request.id)
+        logger.info("declined by %s: %s (%s)", context.name, reason, declined.state.value)
+        try:
+            context.store.finish_request(declined, lock)
+        except (Conflict, RecordGone, LockLost) as error:
+            logger.info("not declined: %s", error)
+            context.store.unlock(lock)
+
+    # Each cycle
+
+    def advance(self, *, stopping: bool = False) -> None:
+        """Look at every held request: cancelled, complete, failed, or something still missing."""
+        for held in list(self._held.values()):
+            with self._context.store.reading() as snapshot:
+                alive = snapshot.request(held.request.id) is not None
+            if not alive:
+                self._cancelled(held)
+            elif held.failed is not None:
+                self._give_back(held, declined_for=held.failed)
+            elif len(held.ready) == len(held.request.labels):
+                self._fulfil(held)
+            elif stopping and not all(n in held.ready or n in self.launches for n in held.places.values()):
+                self._give_back(held, declined_for=None)
+            elif held.missing:
+                self._guarded_fill(held)
+
+    def remove_spares(self) -> None:
+        """Spare launches that no request has taken over go; call after new requests were looked at."""
+        for node_id in list(self._spares):
+            self._spares.discard(node_id)
+            abandoned = self.launches.abandon(node_id)
+            if abandoned is not None:
+                node, lock = abandoned
+                log.info("node %s is not wanted any more", node_id)
+                self._remove(node, lock)
+
+    def give_all_back(self) -> None:
+        """Stopping: hand every request back, free its ready nodes, let the rest be deleted by whoever is next."""
+        for held in list(self._held.values()):
+            try:
+                self._give_back(held, declined_for=None)
+            except StoreError as error:
+                held.log.warning("not handed back, the next launcher will reset it: %s", error)
+                self._forget(held)
+
+    def forget_all(self) -> None:
+        """The session is lost: we own nothing."""
+        for held in list(self._held.values()):
+            self._forget(held)
+        self._by_node.clear()
+        self._spares.clear()
+        self.launches.forget_all()
+
+    # What launches report
+
+    def node_ready(self, node: Node, lock: Lock) -> None:
+        held = self._by_node.get(node.id)
+        if held is None:  # a spare that was faster than the next request
+            self._spares.discard(node.id)
+            self._free(node, lock)
+            return
+        held.ready[node.id] = (node, lock)
+        if len(held.ready) == len(held.request.labels):
+            self._fulfil(held)
+
+    def node_lost(self, node_id: str, result: Result, reason: str) -> None:
+        now = self._context.clock.monotonic()
+        if result is Result.QUOTA:
+            self._facts.quota_hit(now)
+        self._spares.discard(node_id)
+        held = self._by_node.pop(node_id, None)
+        if held is None:
+            return
+        place = next(p for p, n in held.places.items() if n == node_id)
+        if result is Result.IMAGE:
+            self._facts.image_missing(held.request.labels[place], now)
+        del held.places[place]
+
+    def node_failed(self, node_id: str, result: Result, reason: str) -> None:
+        self._spares.discard(node_id)
+        held = self._by_node.pop(node_id, None)
+        if held is None:
+            return
+        held.failed = held.failed or f"{result.value}: {reason}"
+        for place in [p for p, n in held.places.items() if n == node_id]:
+            del held.places[place]
+
+    # Filling
+
+    def _guarded_fill(self, held: Held) -> None:
+        try:
+            self._fill(held)
+        except (LockLost, RecordGone) as error:
+            held.log.warning("lost while it was filled: %s", error)
+
+    def _fill(self, held: Held) -> None:
+        context = self._context
+        desk = self._pools.get(held.pool)
+        if desk is None:  # a reload has removed the pool
+            held.failed = held.failed or "the pool was removed from the configuration"
+            return
+        with context.store.reading() as snapshot:
+            plan = self._plan(held, desk, snapshot)
+        for place, node in plan.reuse.items():
+            self._reuse(held, place, node)
+        if plan.launch:
+            self._launch_all(held, desk, plan)
+
+    def _plan(self, held: Held, desk: PoolDesk, snapshot: Snapshot) -> Plan:
+        request = held.request
+        taken = {place: self._node(held, node_id) for place, node_id in held.places.items()}
+        free: dict[str, list[Node]] = {}
+        for label in set(held.missing) if request.reuse else ():
+            free[label] = [*desk.free_ready(label, snapshot), *self._spare_nodes(label, held.pool)]
+        zone = held.zone or next((n.az for n in taken.values() if n.az), None)
+        return allocate(
+            request.labels, taken, free, zone=zone, zones=desk.zones(), rng=self._context.parts.rng
+        )
+
+    def _node(self, held: Held, node_id: str) -> Node:
+        if node_id in held.ready:
+            return held.ready[node_id][0]
+        launch = self.launches.get(node_id)
+        return launch.node if launch else Node(id=node_id)
+
+    def _spare_nodes(self, label: str, pool: str) -> list[Node]:
+        found = (self.launches.get(node_id) for node_id in self._spares)
+        return [n.node for n in found if n is not None and n.label.name == label and n.pool.name == pool]
+
+    def _reuse(self, held: Held, place: int, node: Node) -> None:
+        launch = self.launches.get(node.id)
+        if launch is not None:
+            self._spares.discard(node.id)
+            launch.node = self._context.save_node(self._allocated(launch.node, held), launch.lock)
+            launch.request = held.request
+            self._put(held, place, launch.node)
+            return
+        store = self._context.store
+        try:
+            lock, fresh = store.lock_node(node.id)
+        except (LockBusy, RecordGone, BadRecord):
+            return  # the next cycle finds another
+        if fresh.state is not NodeState.READY or fresh.allocated_to or fresh.provider != self._context.name:
+            store.unlock(lock)
+            return
+        try:
+            fresh = self._context.save_node(self._allocated(fresh, held), lock)
+        except StoreError:
+            store.unlock(lock)
+            raise
+        self._put(held, place, fresh)
+        held.ready[fresh.id] = (fresh, lock)
+        held.log.info("reuses ready node %s", fresh.id)
+
+    def _launch_all(self, held: Held, desk: PoolDesk, plan: Plan) -> None:
+        """Launch what the plan says if all of it fits now; otherwise it waits."""
+        now = self._context.clock.monotonic()
+        with self._context.store.reading() as snapshot:
+            facts = desk.facts(snapshot, now, launching=len(self.launches))
+        wanted = [facts.labels[label] for label in plan.launch.values() if label in facts.labels]
+        needs = total(f.need or {} for f in wanted)
+        blocked = facts.paused or next((f.waiting or f.broken for f in wanted if f.waiting or f.broken), None)
+        short = short_of(needs, facts.capacity.available)
+        if len(wanted) < len(plan.launch) or any(f.broken for f in wanted):
+            held.failed = f"cannot launch: {blocked or 'label removed'}"
+            return
+        if blocked or short:
+            if self._others_could(held):
+                self._give_back(held, declined_for=None)
+            return
+        held.zone = plan.zone
+        for place, label in plan.launch.items():
+            self._launch(held, desk, place, label, plan.zone)
+
+    def _launch(self, held: Held, desk: PoolDesk, place: int, label_name: str, zone: str | None) -> None:
+        context = self._context
+        label = desk.pool.labels[label_name]
+        flavor = self._facts.flavor(label)
+        if flavor is None:
+            return
+        record = self._allocated(desk.new_node(label, flavor, zone), held)
+        lock, node = context.store.create_node(record)
+        self._put(held, place, node)
+        single = len(held.request.labels) == 1
+        launch = Launch(
+            node,
+            lock,
+            pool=desk.pool,
+            label=label,
+            flavor=flavor,
+            request=held.request,
+            zones=desk.zones() if single else (),
+            now=context.clock.monotonic(),
+        )
+        launch.log.info("launching %s in %s", label_name, context.name)
+        self.launches.begin(launch)
+
+    def _allocated(self, node: Node, held: Held) -> Node:
+        request = held.request
+        return replace(
+            node,
+            allocated_to=request.id,
+            tenant_name=request.tenant_name,
+            requestor=request.requestor,
+        )
+
+    def _put(self, held: Held, place: int, node: Node) -> None:
+        held.places[place] = node.id
+        self._by_node[node.id] = held
+
+    def _others_could(self, held: Held) -> bool:
+        """Whether another pool that is not paused might serve it instead."""
+        mine = {desk.pool_id for desk in self._pools.values()}
+        with self._context.store.reading() as snapshot:
+            candidates = covering(held.request.labels, snapshot.pools())
+        return any(
+            c.id not in mine and c.id not in held.request.declined_by and not c.paused for c in candidates
+        )
+
+    # Ending
+
+    def _fulfil(self, held: Held) -> None:
+        context, request = self._context, held.request
+        ids = tuple(held.places[place] for place in range(len(request.labels)))
+        now = context.clock.time()
+        done = request.moved(RequestState.FULFILLED, at=now, nodes=ids)
+        pairs = [held.ready[node_id] for node_id in ids]
+        try:
+            self._finish(held, done, pairs)
+        except RecordGone:
+            self._cancelled(held)
+            return
+        held.log.info("fulfilled with %s", ",".join(ids))
+        if request.created_time:
+            context.stats.request_finished("fulfilled", max(0.0, now - request.created_time))
+        self._forget(held)
+
+    def _give_back(self, held: Held, declined_for: str | None) -> None:
+        """Let others have it: free its ready nodes, keep its launches as spares, decline it if we failed it."""
+        context = self._context
+        request = held.request
+        pairs = self._deallocate(held)
+        if declined_for is None:
+            back = request.moved(RequestState.REQUESTED, at=context.clock.time(), nodes=())
+        else:
+            desk = self._pools.get(held.pool)
+            with context.store.reading() as snapshot:
+                registered = [p.id for p in snapshot.pools() if p.id]
+            ids = [desk.pool_id] if desk else []
+            back = decline(request, ids, registered, at=context.clock.time())
+        try:
+            self._finish(held, back, pairs)
+        except RecordGone:
+            self._cancelled(held)
+            return
+        held.log.info("given back as %s: %s", back.state.value, declined_for or "no room, or stopping")
+        if back.state is RequestState.FAILED and request.created_time:
+            seconds = max(0.0, context.clock.time() - request.created_time)
+            context.stats.request_finished("failed", seconds)
+        self._forget(held)
+
+    def _finish(self, held: Held, request: NodeRequest, pairs: Iterable[tuple[Node, Lock]]) -> None:
+        """Save `request` and release everything at once; on a conflict keep what others may change."""
+        store = self._context.store
+        try:
+            store.finish_request(request, held.lock, pairs)
+        except Conflict:
+            fresh = store.read_request(request.id)
+            merged = replace(request, version=fresh.version, relative_priority=fresh.relative_priority)
+            store.finish_request(merged, held.lock, pairs)
+        held.ready.clear()
+
+    def _deallocate(self, held: Held) -> list[tuple[Node, Lock]]:
+        """Its ready nodes, belonging to nobody again, still locked."""
+        for node_id, (node, lock) in list(held.ready.items()):
+            if node.allocated_to:
+                try:
+                    node = self._context.save_node(replace(node, allocated_to=None), lock)
+                except (LockLost, RecordGone):
+                    del held.ready[node_id]
+                    continue
+                held.ready[node_id] = (node, lock)
+        return list(held.ready.values())
+
+    def _cancelled(self, held: Held) -> None:
+        """Its maker has deleted it: ready nodes become free, launches become spares."""
+        held.log.info("cancelled")
+        for _, lock in self._deallocate(held):
+            self._context.store.unlock(lock)
+        held.ready.clear()
+        self._forget(held)
+
+    def _forget(self, held: Held) -> None:
+        for node_id in held.places.values():
+            self._by_node.pop(node_id, None)
+            if node_id in self.launches:
+                self._spares.add(node_id)
+        self._held.pop(held.request.id, None)
+        self._context.parts.claims.release(held.request.id)
+        self._context.store.unlock(held.lock)
+
+    def _free(self, node: Node, lock: Lock) -> None:
+        try:
+            self._context.save_node(replace(node, allocated_to=None), lock)
+        except (LockLost, RecordGone):
+            return
+        except StoreUnavailable:
+            log.warning("node %s stays reserved until its lock is gone", node.id)
+        self._context.store.unlock(lock)
+
+    def _remove(self, node: Node, lock: Lock) -> None:
+        """Delete a node whose launch was abandoned, its lock still held."""
+        context = self._context
+        node = context.save_node(node.moved(NodeState.DELETING, at=context.clock.time()), lock)
+        self._removals.begin_for_node(node, lock, lambda: context.store.delete_node(node, lock))

@@ -1,0 +1,189 @@
+"""One provider's worker: a level-triggered cycle over everything that concerns the provider.
+
+Each cycle delivers what jobs have brought back, looks at the requests it holds and at new ones, lets launches and
+removals take their next step, and polls what they wait for. It never waits for a cloud: calls run on the
+provider's own executors, so one that hangs stalls that provider only.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from poolmgr.config.settings import OpenStackProvider
+from poolmgr.errors import StoreUnavailable
+from poolmgr.launcher.assignment import Assignment
+from poolmgr.launcher.cloudfacts import CloudFacts
+from poolmgr.launcher.context import Config, Context, Parts
+from poolmgr.launcher.jobs import Jobs
+from poolmgr.launcher.pools import PoolDesk
+from poolmgr.launcher.removals import Removals
+from poolmgr.launcher.requests import HeldRequests
+from poolmgr.launcher.retirement import Retirement
+from poolmgr.policy.tuning import Tuning
+from poolmgr.runtime.worker import Worker
+from poolmgr.store.api import Change, ChangeKind
+
+log = logging.getLogger(__name__)
+
+
+class ProviderWorker:
+    """The worker of one openstack provider. `start`, `reconfigure`, `drain` and `stop` come from other threads."""
+
+    def __init__(self, parts: Parts, config: Config, tuning: Tuning) -> None:
+        self._worker = Worker(
+            f"provider-{config.provider.name}",
+            self.cycle,
+            parts.clock,
+            retry_after=1.0,
+            spacing=tuning.cycle_spacing,
+        )
+        self._jobs = Jobs(self._worker.wake.set)
+        self._context = Context(parts, config, tuning, self._jobs)
+        self._facts = CloudFacts(self._context)
+        self._removals = Removals(self._context)
+        self._pools: dict[str, PoolDesk] = {}
+        self._requests = HeldRequests(self._context, self._removals, self._facts, self._pools)
+        self._retirement = Retirement(self._context, self._removals, self._facts.room_made)
+        self._wanted_config = config
+        self._draining = False
+        self._handed_back = False
+        self._epoch = parts.store.epoch
+        self._assignment = Assignment(self._context, self._pools, self._requests)
+        self._unsubscribe = parts.store.subscribe(self._changed)
+        self._adopt_pools(config)
+
+    # From other threads
+
+    @property
+    def provider(self) -> OpenStackProvider:
+        return self._wanted_config.provider
+
+    @property
+    def last_cycle_at(self) -> float:
+        return self._worker.last_cycle_at
+
+    def start(self) -> None:
+        self._worker.start()
+
+    def reconfigure(self, config: Config) -> None:
+        """Go by `config` from the next cycle on."""
+        self._wanted_config = config
+        self._worker.wake.set()
+
+    def drain(self) -> None:
+        """Take nothing new; finish what is in hand."""
+        self._draining = True
+        self._worker.wake.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is in hand."""
+        return len(self._requests) == 0
+
+    def stop(self, timeout: float) -> bool:
+        """End the thread, hand back what is left, withdraw the pools. Whether it ended within `timeout` seconds."""
+        self._draining = True
+        self._worker.stop()
+        ended = self._worker.join(timeout)
+        self._unsubscribe()
+        if ended:
+            self._hand_back()
+        self._context.parts.api.stop()
+        self._context.parts.probes.stop()
+        self._context.cloud.close()
+        return ended
+
+    def describe(self) -> str:
+        """One line for dumps."""
+        return (
+            f"{self._context.name}: {len(self._requests)} requests held, {len(self._requests.launches)} launches,"
+            f" {len(self._removals)} removals, {self._jobs.running} jobs running"
+        )
+
+    def _changed(self, change: Change) -> None:
+        if change.kind is ChangeKind.NODE and change.provider not in ("", self._context.name):
+            return
+        self._worker.wake.set()
+
+    # The cycle
+
+    def cycle(self) -> float:
+        """One look at everything; returns the seconds until the next one is due."""
+        context = self._context
+        began = context.clock.monotonic()
+        if context.store.epoch != self._epoch:
+            self._lose_everything()
+        if self._wanted_config is not context.config:
+            self._adopt(self._wanted_config)
+        self._jobs.deliver()
+        if not context.store.connected:
+            return 1.0
+        try:
+            due = self._work(began)
+        except StoreUnavailable as error:
+            log.warning("%s: the store is away: %s", context.name, error)
+            return 0.5
+        now = context.clock.monotonic()
+        context.stats.cycle(context.name, now - began)
+        return max(0.0, min(context.tuning.idle_cycle, due - now))
+
+    def _work(self, now: float) -> float:
+        context = self._context
+        dues = [self._facts.refresh(now)]
+        if not self._draining:
+            for desk in self._pools.values():
+                desk.publish(now)
+        self._requests.advance(stopping=self._draining)
+        dues.append(float("inf") if self._draining else self._assignment.run(now))
+        self._requests.remove_spares()
+        dues.append(self._requests.launches.advance(now))
+        dues.append(self._retirement.collect(now))
+        self._removals.advance(now)
+        if context.info is not None:
+            launching = [launch.node.id for launch in self._requests.launches]
+            dues.append(self._retirement.sweep(now, launching))
+            dues.append(self._retirement.sweep_ports(now))
+            rate = context.config.provider.rate
+            dues += [
+                context.servers.poll(rate),
+                context.ports.poll_if_wanted(rate),
+                context.floating_ips.poll_if_wanted(rate),
+            ]
+        return min(dues)
+
+    def _lose_everything(self) -> None:
+        """The session was lost: all our locks are void, so nothing in hand is ours any more."""
+        log.warning("%s: session lost, dropping everything in hand", self._context.name)
+        self._epoch = self._context.store.epoch
+        self._requests.forget_all()
+        self._removals.forget_all()
+
+    # Settings
+
+    def _adopt(self, config: Config) -> None:
+        self._context.config = config
+        self._facts.forget_broken()
+        self._adopt_pools(config)
+
+    def _adopt_pools(self, config: Config) -> None:
+        wanted = config.provider.pools
+        for name in [n for n in self._pools if n not in wanted]:
+            self._pools.pop(name).withdraw()
+        for name, pool in wanted.items():
+            if name in self._pools:
+                self._pools[name].pool = pool
+            else:
+                self._pools[name] = PoolDesk(self._context, self._facts, pool)
+
+    def _hand_back(self) -> None:
+        """The thread has ended: nobody else touches our state now."""
+        if self._handed_back:
+            return
+        self._handed_back = True
+        try:
+            self._jobs.deliver()
+        finally:
+            if self._context.store.connected and self._context.store.epoch == self._epoch:
+                self._requests.give_all_back()
+            for desk in self._pools.values():
+                desk.withdraw()

@@ -1,0 +1,66 @@
+"""How much more a pool may launch, and how much a tenant may still have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from poolmgr.config.settings import Pool, TenantLimits
+from poolmgr.model.resources import Resources, minus, tightest, total
+from poolmgr.model.server import Server
+from poolmgr.model.snapshot import Snapshot
+
+_ONE_INSTANCE: Resources = {"instances": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """`ceiling`: the most a request may ever need here. `available`: what fits now. Absent names: no limit."""
+
+    ceiling: Resources = field(default_factory=dict)
+    available: Resources = field(default_factory=dict)
+
+
+def unmanaged_use(servers: Iterable[Server], provider: str, snapshot: Snapshot) -> Resources:
+    """What servers use that are not nodes of `provider`: other people's, and leaked ones (launcher.md 7.1)."""
+    return total(
+        server.resources or _ONE_INSTANCE for server in servers if not _is_node(server, provider, snapshot)
+    )
+
+
+def pool_capacity(
+    provider: str,
+    pool: Pool,
+    snapshot: Snapshot,
+    *,
+    cloud_limits: Resources,
+    unmanaged: Resources,
+    prices: Mapping[str, Resources],
+) -> Capacity:
+    """What `pool` may launch, from the cloud's limits less everyone's use, and its own limits less its use.
+
+    Nodes without `resources` (foreign records) are counted by the price of their label. `prices` by label.
+    """
+    unpriced = snapshot.unpriced(provider)
+    extra_all = total(prices.get(node.label, _ONE_INSTANCE) for node in unpriced)
+    extra_pool = total(prices.get(n.label, _ONE_INSTANCE) for n in unpriced if n.pool == pool.name)
+    pool_use = total((snapshot.use(provider, pool.name), extra_pool))
+    own = minus(pool.limits, pool_use)
+    if pool.ignore_provider_quota:
+        return Capacity(ceiling=pool.limits, available=own)
+    shared = minus(cloud_limits, total((unmanaged, snapshot.use(provider), extra_all)))
+    return Capacity(ceiling=tightest((cloud_limits, pool.limits)), available=tightest((shared, own)))
+
+
+def tenant_available(
+    tenant: str | None, tenants: Mapping[str, TenantLimits], snapshot: Snapshot
+) -> Resources:
+    """What `tenant` may still have; empty (no limit) for none or an unlimited one (launcher.md 7.4)."""
+    if tenant is None or tenant not in tenants:
+        return {}
+    return minus(tenants[tenant].limits, snapshot.use_by_tenant(tenant))
+
+
+def _is_node(server: Server, provider: str, snapshot: Snapshot) -> bool:
+    owner = server.owner
+    return owner is not None and owner.provider == provider and snapshot.node(owner.node_id) is not None

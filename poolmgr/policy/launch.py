@@ -1,0 +1,233 @@
+"""The life of one launch, as a state machine that is only told facts.
+
+    NEW -> CREATING -> BOOTING -> EXPOSING -> PROBING -> (ready)
+              |  ^         \\________|____________|
+              v  |                    v
+           UNKNOWN               CLEANING -> NEW (next attempt), or the end
+
+CREATING and EXPOSING mean that a call is in flight. UNKNOWN: the create call was sent and never answered; the
+server is looked for by its metadata in listings before anything is sent again (cloud.md 3.6). CLEANING: the failed
+attempt's server is being deleted; the next attempt begins when it is gone. All times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Union
+
+from poolmgr.model.server import Listing, Server, ServerStatus
+from poolmgr.policy.tuning import Tuning
+
+
+class Phase(enum.Enum):
+    NEW = "new"
+    CREATING = "creating"
+    UNKNOWN = "unknown"
+    BOOTING = "booting"
+    EXPOSING = "exposing"
+    PROBING = "probing"
+    CLEANING = "cleaning"
+
+
+class Result(enum.Enum):
+    """How an attempt ended: the metric's last part (metrics.md 2.3)."""
+
+    READY = "ready"
+    QUOTA = "error.quota"
+    STATUS = "error.status"
+    TIMEOUT = "error.servercreatetimeout"
+    KEYSCAN = "error.keyscan"
+    IMAGE = "error.nodepool"
+    NETWORK = "error.network"
+    CAPACITY = "error.capacity"
+    ZKSESSION = "error.zksession"
+    UNKNOWN = "error.unknown"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchFacts:
+    """Where a launch stands."""
+
+    node_id: str
+    phase: Phase = Phase.NEW
+    since: float = 0.0  # of the phase
+    attempt: int = 1
+    attempt_since: float = 0.0
+    not_before: float = 0.0  # of the next create call or probe
+    server_id: str | None = None
+    busy: bool = False  # a call or probe of this phase is in flight
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    reason: str
+    until: float = float("inf")  # look again then, if nothing happened before
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    reason: str = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """The server of a create call that was never answered."""
+
+    server: Server
+    reason: str = "found"
+
+
+@dataclass(frozen=True, slots=True)
+class Expose:
+    server: Server
+    reason: str = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    reason: str = "address"
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    result: Result
+    reason: str
+
+
+Step = Union[Wait, Create, Adopt, Expose, Probe, Fail]
+
+
+def next_step(
+    facts: LaunchFacts,
+    listing: Listing[Server] | None,
+    *,
+    now: float,
+    launch_timeout: float,
+    boot_timeout: float,
+    tuning: Tuning,
+) -> Step:
+    """What to do next for one launch. Every input has an answer, so this never raises.
+
+    `listing` is the last complete one, None before the first.
+    """
+    if facts.phase is Phase.CLEANING:
+        return Wait("cleaning")
+    if now - facts.attempt_since >= launch_timeout and not (facts.busy and facts.phase is Phase.CREATING):
+        return Fail(Result.TIMEOUT, f"not ready within launch-timeout ({launch_timeout:g} s)")
+    deadline = facts.attempt_since + launch_timeout
+    match facts.phase:
+        case Phase.NEW:
+            return Create() if now >= facts.not_before else Wait("backoff", facts.not_before)
+        case Phase.CREATING:
+            return Wait("creating", deadline)
+        case Phase.UNKNOWN:
+            return _settle_unknown(facts, listing, now=now, tuning=tuning)
+        case Phase.BOOTING:
+            return _watch_boot(facts, listing, now=now, deadline=deadline, tuning=tuning)
+        case Phase.EXPOSING:
+            return Wait("exposing", deadline)
+        case Phase.PROBING:
+            return _watch_probe(facts, listing, now=now, boot_timeout=boot_timeout)
+
+
+def _settle_unknown(
+    facts: LaunchFacts, listing: Listing[Server] | None, *, now: float, tuning: Tuning
+) -> Step:
+    if listing is None:
+        return Wait("unknown")
+    for server in listing.items.values():
+        owner = server.owner
+        if owner and owner.node_id == facts.node_id and owner.attempt == facts.attempt:
+            return Adopt(server)
+    if listing.started_at >= facts.since + tuning.unknown_spacing:
+        return Fail(Result.UNKNOWN, "the create call was not answered and no server came of it")
+    return Wait("unknown", facts.since + tuning.unknown_spacing)
+
+
+def _watch_boot(
+    facts: LaunchFacts,
+    listing: Listing[Server] | None,
+    *,
+    now: float,
+    deadline: float,
+    tuning: Tuning,
+) -> Step:
+    server = listing.items.get(facts.server_id or "") if listing else None
+    if listing is None or server is None:
+        if listing is not None and listing.started_at >= facts.since + tuning.young_server:
+            return Fail(Result.STATUS, "the server vanished while it was built")
+        return Wait("unlisted", deadline)
+    match server.status:
+        case ServerStatus.ERROR:
+            return Fail(result_of_fault(server.fault), server.fault or "server in ERROR, without a fault")
+        case ServerStatus.DELETED | ServerStatus.SOFT_DELETED:
+            return Fail(Result.STATUS, "the server was deleted by someone else")
+        case ServerStatus.OTHER:
+            return Fail(Result.STATUS, f"the server is {server.status_text} before it was ready")
+        case ServerStatus.ACTIVE:
+            if facts.busy or now < facts.not_before:
+                return Wait("address", facts.not_before)
+            return Expose(server)
+    return Wait("booting", deadline)
+
+
+def _watch_probe(
+    facts: LaunchFacts, listing: Listing[Server] | None, *, now: float, boot_timeout: float
+) -> Step:
+    server = listing.items.get(facts.server_id or "") if listing else None
+    if server is not None and server.status is ServerStatus.ERROR:
+        return Fail(Result.STATUS, server.fault or "server in ERROR after it was active")
+    if now - facts.since >= boot_timeout:
+        return Fail(Result.KEYSCAN, f"not reachable within boot-timeout ({boot_timeout:g} s)")
+    if facts.busy:
+        return Wait("probing", facts.since + boot_timeout)
+    if now < facts.not_before:
+        return Wait("unreachable", facts.not_before)
+    return Probe()
+
+
+#: Words in a server's fault, in lower case, and what they mean (cloud.md 3.18). All words of a row must occur.
+_FAULTS: tuple[tuple[tuple[str, ...], Result], ...] = (
+    (("quota", "exceed"), Result.QUOTA),
+    (("no valid host",), Result.CAPACITY),
+    (("exceeded maximum number of retries",), Result.CAPACITY),
+    (("insufficient compute resources",), Result.CAPACITY),
+    (("failed to allocate the network",), Result.CAPACITY),
+    (("ipaddressgenerationfailure",), Result.CAPACITY),
+    (("no more ip addresses",), Result.CAPACITY),
+    (("externalipaddressexhausted",), Result.CAPACITY),
+    (("did not finish being created",), Result.CAPACITY),
+    (("image", "could not be found"), Result.IMAGE),
+)
+
+
+def result_of_fault(fault: str) -> Result:
+    """How an attempt counts whose server went to ERROR with this fault message."""
+    text = fault.lower()
+    for words, result in _FAULTS:
+        if all(word in text for word in words):
+            return result
+    return Result.STATUS
+
+
+class After(enum.Enum):
+    """What follows a failed attempt."""
+
+    RETRY = "retry"
+    ABORT = "abort"  # not the node's fault: throw the node away, keep the request, no attempt charged
+    GIVE_UP = "give-up"  # the request is declined
+
+
+def after_failure(result: Result, attempt: int, *, retries: int, hopeless: bool = False) -> After:
+    """`hopeless`: the cloud rejected the settings themselves, so no retry can help."""
+    if result in (Result.QUOTA, Result.IMAGE):
+        return After.ABORT
+    if hopeless or attempt >= max(1, retries):
+        return After.GIVE_UP
+    return After.RETRY
+
+
+def backoff(attempt: int, tuning: Tuning) -> float:
+    """Seconds to wait before attempt number `attempt + 1`."""
+    return float(min(tuning.retry_backoff_max, tuning.retry_backoff * 2 ** (attempt - 1)))

@@ -1,0 +1,31 @@
+"""When to make the next listing of a cloud, so that one list serves everyone who waits (cloud.md 3.8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from poolmgr.policy.tuning import Tuning
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PollFacts:
+    """The listing's history. Monotonic seconds."""
+
+    last_end: float | None = None  # None: never listed
+    last_duration: float = 0.0
+    failures: int = 0  # in a row
+
+
+def next_poll(facts: PollFacts, *, wanted: bool, rate: float, tuning: Tuning) -> float:
+    """The earliest time for the next listing. `wanted`: something waits for one; `rate`: seconds per API call."""
+    if facts.last_end is None:
+        return 0.0
+    if facts.failures:
+        pause = min(tuning.poll_backoff_max, tuning.poll_min * 2.0**facts.failures)
+        return facts.last_end + pause
+    if not wanted:
+        return facts.last_end + tuning.poll_idle
+    pause = max(
+        tuning.poll_min, tuning.poll_per_duration * facts.last_duration, tuning.poll_per_duration * rate
+    )
+    return facts.last_end + min(tuning.poll_max, pause)

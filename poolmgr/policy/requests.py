@@ -1,0 +1,190 @@
+"""Which requests a pool takes, leaves, puts off or declines (launcher.md 3, zookeeper.md 6.3).
+
+Unlike the reference, a pool never takes what does not fit: a request that must wait stays `requested`, so any
+pool whose turn comes can serve it, and nothing else waits behind it except later requests for the same labels
+that would need the same room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Union
+
+from poolmgr.model.component import Component
+from poolmgr.model.request import NodeRequest, RequestState
+from poolmgr.model.resources import Resources, short_of, total
+from poolmgr.policy.capacity import Capacity
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    reason: str = "fits"
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Not this pool's business now."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """This pool's turn, but it has to wait: nothing is written."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """This pool can never serve it."""
+
+    reason: str
+
+
+Verdict = Union[Take, Skip, Defer, Decline]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelFacts:
+    """What a pool knows about one of its labels. `need` None: not known yet (the cloud has not answered)."""
+
+    need: Resources | None = None
+    broken: str | None = None  # why it can never be launched as configured
+    waiting: str | None = None  # why it cannot be launched now
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolFacts:
+    """What `judge` has to know about the pool that asks."""
+
+    id: str
+    provider: str
+    priority: int
+    labels: Mapping[str, LabelFacts]
+    disabled: bool = False
+    capacity: Capacity = field(default_factory=Capacity)
+    launches_left: float = float("inf")  # by max-concurrency
+    launching_forbidden: bool = False  # max-concurrency 0
+    paused: str | None = None  # why nothing may be launched now (quota error, stopping, cloud away)
+
+
+def covering(labels: Iterable[str], pools: Iterable[Component]) -> list[Component]:
+    """The registered pools that support all of `labels`."""
+    wanted = frozenset(labels)
+    return [p for p in pools if p.id and wanted <= frozenset(p.supported_labels)]
+
+
+def judge(
+    request: NodeRequest,
+    pool: PoolFacts,
+    candidates: Collection[Component],
+    *,
+    ready: Mapping[str, int],
+    tenant: Resources,
+    crowded: Collection[str] = (),
+    ready_elsewhere: bool = False,
+) -> Verdict:
+    """What `pool` does about `request`.
+
+    `candidates`: registered pools that cover its labels (this one included if it does). `ready`: free ready
+    nodes of this pool by label. `tenant`: what its tenant may still have. `crowded`: labels for which an
+    earlier request waits here. `ready_elsewhere`: another candidate could serve it from ready nodes alone.
+    """
+    skip = _not_my_turn(request, pool, candidates)
+    if skip is not None:
+        return skip
+    refusal = _refusal(request, pool)
+    if refusal is not None:
+        return refusal
+    return _fit(request, pool, ready, tenant, crowded, ready_elsewhere)
+
+
+def _not_my_turn(request: NodeRequest, pool: PoolFacts, candidates: Collection[Component]) -> Skip | None:
+    if request.state is not RequestState.REQUESTED:
+        return Skip("state")
+    if pool.id in request.declined_by:
+        return Skip("declined")
+    open_to = [c for c in candidates if c.id not in request.declined_by]
+    others = [c for c in open_to if c.id != pool.id]
+    if request.provider and request.provider != pool.provider:
+        if any(c.provider_name == request.provider for c in open_to):
+            return Skip("pinned")
+    if any(c.priority < pool.priority and not c.paused for c in others):
+        return Skip("priority")
+    if others and not all(label in pool.labels for label in request.labels):
+        return Skip("labels")
+    return None
+
+
+def _refusal(request: NodeRequest, pool: PoolFacts) -> Decline | None:
+    if pool.disabled:
+        return Decline("disabled")
+    for label in request.labels:
+        if label not in pool.labels:
+            return Decline("label")
+        if pool.labels[label].broken:
+            return Decline("broken")
+    if not request.labels:
+        return Decline("empty")
+    needs = [pool.labels[label].need for label in request.labels]
+    known = total(need for need in needs if need is not None)
+    if short_of(known, pool.capacity.ceiling):
+        return Decline("too-big")
+    return None
+
+
+def _fit(
+    request: NodeRequest,
+    pool: PoolFacts,
+    ready: Mapping[str, int],
+    tenant: Resources,
+    crowded: Collection[str],
+    ready_elsewhere: bool,
+) -> Verdict:
+    whole = total(pool.labels[label].need or {} for label in request.labels)
+    if short_of(whole, tenant):
+        return Defer("tenant")
+    missing = to_launch(request.labels, ready if request.reuse else {})
+    if not missing:
+        return Take("ready")
+    if pool.paused or pool.launching_forbidden:
+        return Defer(pool.paused or "max-concurrency")
+    facts = [pool.labels[label] for label in missing]
+    waiting = next((f.waiting or "cloud" for f in facts if f.waiting or f.need is None), None)
+    if waiting:
+        return Defer(waiting)
+    if ready_elsewhere:
+        return Skip("ready-elsewhere")
+    if len(missing) > pool.launches_left:
+        return Defer("max-concurrency")
+    if any(label in crowded for label in missing):
+        return Defer("behind")
+    short = short_of(total(f.need or {} for f in facts), pool.capacity.available)
+    if short:
+        return Defer(f"quota-{short}")
+    return Take("fits")
+
+
+def to_launch(labels: Iterable[str], ready: Mapping[str, int]) -> list[str]:
+    """The labels for which no ready node is left, in order, repeats kept."""
+    left = dict(ready)
+    missing = []
+    for label in labels:
+        if left.get(label, 0) > 0:
+            left[label] -= 1
+        else:
+            missing.append(label)
+    return missing
+
+
+def decline(
+    request: NodeRequest, pool_ids: Iterable[str], registered: Iterable[str], *, at: float
+) -> NodeRequest:
+    """`request` declined by `pool_ids`: failed when every registered pool has declined, else requested again."""
+    declined = list(request.declined_by)
+    declined += [p for p in pool_ids if p not in declined]
+    failed = set(registered) <= set(declined)
+    state = RequestState.FAILED if failed else RequestState.REQUESTED
+    return request.moved(state, at=at, declined_by=tuple(declined), nodes=())

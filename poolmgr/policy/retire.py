@@ -1,0 +1,182 @@
+"""What to delete, and when something is gone.
+
+Absence is only inferred from complete listings that began after the deletion was accepted; what is ours is
+only known from owner marks. Both kinds of proof are made here, from facts, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from poolmgr.config.settings import Label
+from poolmgr.model.node import Node, NodeState
+from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, ServerStatus
+from poolmgr.model.snapshot import Snapshot
+from poolmgr.policy.tuning import Tuning
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Doomed:
+    """A server that is to go. Monotonic seconds; `asked_at` is when the cloud last accepted the deletion."""
+
+    server_id: str
+    asked_at: float | None = None
+    asks: int = 0
+    not_before: float = 0.0
+    busy: bool = False  # a delete call is in flight
+    sightings: int = 0  # complete listings without it
+    seen_until: float = 0.0  # start of the last listing that was counted
+
+
+def observe(doomed: Doomed, listing: Listing[Server]) -> Doomed:
+    """`doomed` with what `listing` says about it."""
+    if doomed.asked_at is None or not listing.complete or listing.started_at <= doomed.seen_until:
+        return doomed
+    if listing.started_at < doomed.asked_at:
+        return doomed
+    server = listing.items.get(doomed.server_id)
+    if server is None:
+        return replace(doomed, sightings=doomed.sightings + 1, seen_until=listing.started_at)
+    if server.status is ServerStatus.DELETED:
+        return replace(doomed, sightings=1_000, seen_until=listing.started_at)
+    return replace(doomed, sightings=0, seen_until=listing.started_at)
+
+
+def is_gone(doomed: Doomed, tuning: Tuning) -> bool:
+    return doomed.sightings >= tuning.absence_sightings
+
+
+def ask_due(doomed: Doomed, server: Server | None, *, now: float, tuning: Tuning) -> bool:
+    """Whether to send a delete call now: the first, or one more as the last had no effect (cloud.md 3.17)."""
+    if doomed.busy or now < doomed.not_before:
+        return False
+    if doomed.asked_at is None:
+        return True
+    if server is None or doomed.sightings:
+        return False
+    deleting = server.task_state == "deleting"
+    patience = min(tuning.delete_reissue_max, tuning.delete_reissue * 2.0 ** (doomed.asks - 1))
+    if deleting:
+        patience = max(patience, 10 * tuning.delete_reissue)
+    return now - doomed.asked_at >= patience
+
+
+def servers_of(node: Node, provider: str, listing: Listing[Server] | None) -> frozenset[str]:
+    """Ids of every server made for `node`: the recorded one, and any whose metadata names the node."""
+    found = {node.external_id} if isinstance(node.external_id, str) else set()
+    for server in (listing.items if listing else {}).values():
+        owner = server.owner
+        if owner and owner.provider == provider and owner.node_id == node.id:
+            found.add(server.id)
+    return frozenset(found)
+
+
+def aged(
+    snapshot: Snapshot,
+    provider: str,
+    *,
+    labels: Mapping[str, Label],
+    max_hold_age: float,
+    now: float,
+) -> Iterator[tuple[Node, str]]:
+    """Nodes of the provider that are too old, with the reason. `now`: epoch seconds (launcher.md 8)."""
+    for node in snapshot.nodes_of(provider, NodeState.READY):
+        label = labels.get(node.label)
+        limit = label.max_ready_age if label else 0.0
+        if limit > 0 and not node.allocated_to and now - node.state_time >= limit:
+            yield node, "max-ready-age"
+    for node in snapshot.nodes_of(provider, NodeState.HOLD):
+        limit = hold_limit(node, max_hold_age)
+        if limit > 0 and now - node.state_time >= limit:
+            yield node, "max-hold-age"
+
+
+def hold_limit(node: Node, max_hold_age: float) -> float:
+    """Seconds that `node` may be held, 0 for ever: the smaller of the node's own and the global limit."""
+    own = node.hold_expiration if isinstance(node.hold_expiration, (int, float)) else 0
+    limits = [float(limit) for limit in (own, max_hold_age) if limit > 0]
+    return min(limits, default=0.0)
+
+
+def is_ours(owner: Owner | None, provider: str, deployment: str) -> bool:
+    """Whether an owner mark means this installation's `provider`. Nodepool's own marks name no deployment."""
+    return owner is not None and owner.provider == provider and owner.deployment in (None, deployment)
+
+
+def leaked_servers(
+    listing: Listing[Server],
+    snapshot: Snapshot,
+    *,
+    provider: str,
+    deployment: str,
+    in_hand: Collection[str],
+) -> frozenset[str]:
+    """Ids of our servers that no node accounts for. `in_hand`: ids of nodes this process is working on.
+
+    A server is leaked when its node is unknown, or known with another server's id (an attempt whose create
+    call was answered too late). Two listings must agree before anything is done about it.
+    """
+    if not listing.complete:
+        return frozenset()
+    leaked = set()
+    for server in listing.items.values():
+        owner = server.owner
+        if owner is None or not is_ours(owner, provider, deployment) or owner.node_id in in_hand:
+            continue
+        if server.status is ServerStatus.DELETED:
+            continue
+        node = snapshot.node(owner.node_id)
+        if node is None or node.provider != provider:
+            leaked.add(server.id)
+        elif owner.deployment and node.external_id not in (None, server.id):
+            leaked.add(server.id)
+    return frozenset(leaked)
+
+
+def leaked_floating_ips(
+    listing: Listing[FloatingIp],
+    snapshot: Snapshot,
+    *,
+    provider: str,
+    deployment: str,
+    in_hand: Collection[str],
+    any_unattached: bool,
+) -> frozenset[str]:
+    """Ids of floating IPs made for nodes that are gone; with `any_unattached` (clean-floating-ips) all idle ones."""
+    leaked = set()
+    for ip in listing.items.values() if listing.complete else ():
+        owner = ip.owner
+        if owner is None:
+            if any_unattached and ip.port_id is None:
+                leaked.add(ip.id)
+        elif owner.provider == provider and owner.deployment == deployment:
+            if owner.node_id not in in_hand and snapshot.node(owner.node_id) is None:
+                leaked.add(ip.id)
+    return frozenset(leaked)
+
+
+def idle_ports(ports: Listing[Port], servers: Listing[Server]) -> frozenset[str]:
+    """Ids of DOWN ports of no listed server: `compute:*` or no owner (launcher.md 9.6, cloud.md 3.13)."""
+    if not (ports.complete and servers.complete):
+        return frozenset()
+    return frozenset(
+        port.id
+        for port in ports.items.values()
+        if port.status == "DOWN"
+        and (port.device_owner == "" or port.device_owner.startswith("compute:"))
+        and port.device_id not in servers.items
+    )
+
+
+def leftover_ports(ports: Listing[Port], server_ids: Collection[str]) -> frozenset[str]:
+    """Ids of ports that still name one of these servers, all of them gone."""
+    return frozenset(p.id for p in ports.items.values() if p.device_id in server_ids)
+
+
+def leftover_floating_ips(
+    ips: Listing[FloatingIp], *, provider: str, deployment: str, node_id: str
+) -> frozenset[str]:
+    """Ids of floating IPs made for this node."""
+    mine = Owner(provider=provider, node_id=node_id, deployment=deployment)
+    return frozenset(ip.id for ip in ips.items.values() if ip.owner == mine)

@@ -1,0 +1,41 @@
+"""The constants of the launcher's behaviour, in one place. All durations in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """Defaults suit real clouds; tests and the demo shorten some."""
+
+    takes_per_cycle: int = 4  # requests a provider takes before it looks at everything else again
+    cycle_spacing: float = 0.05  # a burst of events costs one cycle
+    idle_cycle: float = 10.0  # a cycle without any event; all timers are asked at least this often
+    poll_min: float = 0.75  # between server listings while something is in transition
+    poll_max: float = 10.0
+    poll_idle: float = 60.0
+    poll_backoff_max: float = 60.0
+    poll_per_duration: float = 3.0  # a listing that takes long is made rarely (cloud.md 3.8)
+    absence_sightings: int = 2  # complete listings that must lack a server before it is gone (3.17)
+    young_server: float = 60.0  # a server this young may not be listed yet (3.8)
+    address_grace: float = 60.0  # ACTIVE without address (3.7)
+    unknown_spacing: float = 10.0  # between the two listings that settle a create without answer (3.6)
+    retry_backoff: float = 1.0  # before the second attempt; doubles
+    retry_backoff_max: float = 30.0
+    probe_interval: float = 0.5  # between attempts to reach a new server
+    probe_timeout: float = 10.0  # of one attempt
+    quota_refresh: float = 300.0  # 3.16
+    quota_cooldown: float = 60.0  # no launches after a quota error, unless a delete finishes before
+    facts_retry: float = 5.0  # a cloud that did not answer is asked again; doubles
+    facts_retry_max: float = 60.0
+    image_retry: float = 300.0  # a cloud image that was not there is looked for again (launcher.md 2)
+    sweep_interval: float = 60.0  # leaks, ageing
+    delete_reissue: float = 30.0  # a server still listed and not being deleted is deleted again (3.17)
+    delete_reissue_max: float = 1800.0
+    lost_request_grace: float = 1.0  # a pending request must be unlocked this long before it is reset
+    request_locks_interval: float = 600.0  # full look for forgotten lock directories
+    stop_timeout: float = 30.0
+    stop_finish: float = 0.5  # the part of stop_timeout in which launches may still finish
+    api_threads: int = 10  # per provider
+    probe_threads: int = 10
