@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from poolmgr.config.settings import Label
@@ -165,10 +166,9 @@ class Janitor:
             nodes = [n for n in map(snapshot.node, request.nodes) if n is not None]
         for node in nodes:
             if node.allocated_to == request.id and node.state is NodeState.READY:
-                try:
+                # On a conflict someone has it; without its request it becomes free by itself.
+                with suppress(Conflict, RecordGone):
                     self._store.save_node(replace(node, allocated_to=None))
-                except (Conflict, RecordGone):
-                    pass  # someone has it; without its request it becomes free by itself
 
     def _withdraw(self) -> None:
         """Stopping: our min-ready requests would vanish with the session; delete them while we can."""

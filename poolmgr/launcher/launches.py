@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from poolmgr.config.settings import Pool, PoolLabel
 from poolmgr.errors import (
-    CloudUnavailable,
     AuthFailed,
+    CloudUnavailable,
     ImageGone,
     LockLost,
     NoCapacity,
@@ -97,7 +97,7 @@ class Watcher(Protocol):
 
     def node_ready(self, node: Node, lock: Lock) -> None: ...
 
-    def node_lost(self, node_id: str, result: Result, reason: str) -> None:
+    def node_lost(self, node_id: str, result: Result) -> None:
         """Aborted: the node goes, the request stays."""
 
     def node_failed(self, node_id: str, result: Result, reason: str) -> None:
@@ -158,7 +158,7 @@ class Launches:
         except (LockLost, RecordGone) as error:
             launch.log.warning("lost while it was launched: %s", error)
             self._launches.pop(launch.node.id, None)
-            self._watcher.node_lost(launch.node.id, Result.ZKSESSION, str(error))
+            self._watcher.node_lost(launch.node.id, Result.ZKSESSION)
         except StoreUnavailable:
             later = self._context.clock.monotonic() + 1.0
             launch.facts = replace(launch.facts, busy=False, not_before=later)
@@ -189,7 +189,7 @@ class Launches:
             case policy.Expose(server=server):
                 self._expose(launch, server, now)
             case policy.Probe():
-                self._probe(launch, now)
+                self._probe(launch)
             case policy.Fail(result=result, reason=reason):
                 self._fail(launch, result, reason)
         return float("inf")
@@ -362,9 +362,9 @@ class Launches:
         if not launch.label.host_key_checking:
             return self._ready(launch, ())
         launch.facts = replace(facts, phase=Phase.PROBING, since=now, not_before=now)
-        return self._probe(launch, now)
+        return self._probe(launch)
 
-    def _probe(self, launch: Launch, now: float) -> None:
+    def _probe(self, launch: Launch) -> None:
         context = self._context
         attempt = launch.facts.attempt
         launch.facts = replace(launch.facts, busy=True)
@@ -441,7 +441,7 @@ class Launches:
                 self._clean(launch, failure.result)
             case After.ABORT:
                 self._end(launch, NodeState.ABORTED)
-                self._watcher.node_lost(launch.node.id, failure.result, failure.reason)
+                self._watcher.node_lost(launch.node.id, failure.result)
             case After.GIVE_UP:
                 self._end(launch, NodeState.FAILED)
                 self._watcher.node_failed(launch.node.id, failure.result, failure.reason)

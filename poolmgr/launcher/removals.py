@@ -114,9 +114,9 @@ class Removals:
             for server_id in retire.servers_of(removal.node, context.name, listing):
                 removal.doomed.setdefault(server_id, Doomed(server_id=server_id))
         all_gone = listing is not None
-        for server_id, doomed in removal.doomed.items():
-            if listing is not None:
-                doomed = removal.doomed[server_id] = retire.observe(doomed, listing)
+        for server_id, before in removal.doomed.items():
+            doomed = retire.observe(before, listing) if listing is not None else before
+            removal.doomed[server_id] = doomed
             if retire.is_gone(doomed, context.tuning):
                 continue
             all_gone = False

@@ -1,4 +1,7 @@
-"""Metrics that no single event brings: counts of the whole system by the elected launcher, our own limits and queues."""
+"""Metrics that no single event brings.
+
+Counts of the whole system, sent by the elected launcher; and each launcher's own limits and queues.
+"""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ class HeldRequests:
         if len(held.ready) == len(held.request.labels):
             self._fulfil(held)
 
-    def node_lost(self, node_id: str, result: Result, reason: str) -> None:
+    def node_lost(self, node_id: str, result: Result) -> None:
         now = self._context.clock.monotonic()
         if result is Result.QUOTA:
             self._facts.quota_hit(now)
@@ -375,11 +375,11 @@ class HeldRequests:
         for node_id, (node, lock) in list(held.ready.items()):
             if node.allocated_to:
                 try:
-                    node = self._context.save_node(replace(node, allocated_to=None), lock)
+                    free = self._context.save_node(replace(node, allocated_to=None), lock)
                 except (LockLost, RecordGone):
                     del held.ready[node_id]
                     continue
-                held.ready[node_id] = (node, lock)
+                held.ready[node_id] = (free, lock)
         return list(held.ready.values())
 
     def _cancelled(self, held: Held) -> None:

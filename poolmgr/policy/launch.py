@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Union
 
 from poolmgr.model.server import Listing, Server, ServerStatus
 from poolmgr.policy.tuning import Tuning
@@ -95,7 +94,7 @@ class Fail:
     reason: str
 
 
-Step = Union[Wait, Create, Adopt, Expose, Probe, Fail]
+Step = Wait | Create | Adopt | Expose | Probe | Fail
 
 
 def next_step(
@@ -122,7 +121,7 @@ def next_step(
         case Phase.CREATING:
             return Wait("creating", deadline)
         case Phase.UNKNOWN:
-            return _settle_unknown(facts, listing, now=now, tuning=tuning)
+            return _settle_unknown(facts, listing, tuning)
         case Phase.BOOTING:
             return _watch_boot(facts, listing, now=now, deadline=deadline, tuning=tuning)
         case Phase.EXPOSING:
@@ -131,9 +130,7 @@ def next_step(
             return _watch_probe(facts, listing, now=now, boot_timeout=boot_timeout)
 
 
-def _settle_unknown(
-    facts: LaunchFacts, listing: Listing[Server] | None, *, now: float, tuning: Tuning
-) -> Step:
+def _settle_unknown(facts: LaunchFacts, listing: Listing[Server] | None, tuning: Tuning) -> Step:
     if listing is None:
         return Wait("unknown")
     for server in listing.items.values():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Union
 
 from poolmgr.model.component import Component
 from poolmgr.model.request import NodeRequest, RequestState
@@ -43,7 +42,7 @@ class Decline:
     reason: str
 
 
-Verdict = Union[Take, Skip, Defer, Decline]
+Verdict = Take | Skip | Defer | Decline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +107,9 @@ def _not_my_turn(request: NodeRequest, pool: PoolFacts, candidates: Collection[C
         return Skip("declined")
     open_to = [c for c in candidates if c.id not in request.declined_by]
     others = [c for c in open_to if c.id != pool.id]
-    if request.provider and request.provider != pool.provider:
-        if any(c.provider_name == request.provider for c in open_to):
-            return Skip("pinned")
+    elsewhere = request.provider and request.provider != pool.provider
+    if elsewhere and any(c.provider_name == request.provider for c in open_to):
+        return Skip("pinned")
     if any(c.priority < pool.priority and not c.paused for c in others):
         return Skip("priority")
     if others and not all(label in pool.labels for label in request.labels):

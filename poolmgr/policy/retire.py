@@ -127,9 +127,10 @@ def leaked_servers(
         if server.status is ServerStatus.DELETED:
             continue
         node = snapshot.node(owner.node_id)
-        if node is None or node.provider != provider:
-            leaked.add(server.id)
-        elif owner.deployment and node.external_id not in (None, server.id):
+        unknown = node is None or node.provider != provider
+        # Nodepool's own servers name no deployment, and it records the id only after the server is there.
+        stray = node is not None and owner.deployment and node.external_id not in (None, server.id)
+        if unknown or stray:
             leaked.add(server.id)
     return frozenset(leaked)
 
@@ -150,9 +151,10 @@ def leaked_floating_ips(
         if owner is None:
             if any_unattached and ip.port_id is None:
                 leaked.add(ip.id)
-        elif owner.provider == provider and owner.deployment == deployment:
-            if owner.node_id not in in_hand and snapshot.node(owner.node_id) is None:
-                leaked.add(ip.id)
+        elif owner.provider != provider or owner.deployment != deployment or owner.node_id in in_hand:
+            continue
+        elif snapshot.node(owner.node_id) is None:
+            leaked.add(ip.id)
     return frozenset(leaked)
 
 
