@@ -25,6 +25,7 @@ owns the foreign library. Each method of `store.api` and `cloud.api` lists the l
         NotSupported          this poolmgr cannot do that yet
       ProbeError              SSH not answering or keys unreadable (yet)
       Refused                 what was asked for does not go in this state: tell who asked
+      ProcessFailed           a program could not be started; the message says why
 """
 
 from __future__ import annotations
@@ -132,3 +133,7 @@ class ProbeError(PoolmgrError):
 
 class Refused(PoolmgrError):
     """Something that a command or a client may not do to this thing now; nothing was changed."""
+
+
+class ProcessFailed(PoolmgrError):
+    """A program that could not be started."""
