@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -67,6 +68,7 @@ class Fleet:
         self._failed: dict[str, str] = {}  # provider -> why it could not be started, to log changes only
         self._retry_at = float("inf")
         self._component: Component | None = None
+        self._never = threading.Event()
         self._janitor = Janitor(store, clock, tuning, claims=claims, new_id=new_id, labels=self._labels)
         self._reporter = Reporter(
             store,
@@ -145,9 +147,7 @@ class Fleet:
         return "\n".join(worker.describe() for worker in self._workers.values())
 
     def _pause(self, seconds: float) -> None:
-        import threading
-
-        self._clock.wait(threading.Event(), seconds)
+        self._clock.wait(self._never, seconds)
 
     def _labels(self) -> Mapping[str, Label]:
         return self._settings.labels

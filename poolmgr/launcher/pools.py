@@ -37,6 +37,8 @@ class PoolDesk:
         self.pool_id = f"{parts.fqdn}-PoolWorker.{context.name}-{pool.name}-{parts.new_id()}"
         self._component: Component | None = None
         self._paused_until = 0.0
+        self._unmanaged_at = -1.0  # start of the listing that `_unmanaged_use` was judged by
+        self._unmanaged_use: Resources = {}
 
     # The component record
 
@@ -76,10 +78,6 @@ class PoolDesk:
         context = self._context
         provider = context.config.provider
         labels = {name: self._label(label, snapshot, now) for name, label in self.pool.labels.items()}
-        listing = context.servers.last
-        unmanaged: Resources = {}
-        if listing is not None and not self.pool.ignore_provider_quota and self._facts.limits:
-            unmanaged = unmanaged_use(listing.items.values(), context.name, snapshot)
         concurrency = provider.max_concurrency
         return PoolFacts(
             id=self.pool_id,
@@ -92,13 +90,23 @@ class PoolDesk:
                 self.pool,
                 snapshot,
                 cloud_limits=self._facts.limits,
-                unmanaged=unmanaged,
+                unmanaged=self._unmanaged(snapshot),
                 prices={name: fact.need for name, fact in labels.items() if fact.need},
             ),
             launches_left=float("inf") if concurrency < 0 else max(0, concurrency - launching),
             launching_forbidden=concurrency == 0,
             paused=self._facts.paused(now),
         )
+
+    def _unmanaged(self, snapshot: Snapshot) -> Resources:
+        """What others use in the project; judged once for each listing."""
+        listing = self._context.servers.last
+        if listing is None or self.pool.ignore_provider_quota or not self._facts.limits:
+            return {}
+        if self._unmanaged_at != listing.started_at:
+            self._unmanaged_at = listing.started_at
+            self._unmanaged_use = unmanaged_use(listing.items.values(), self._context.name, snapshot)
+        return self._unmanaged_use
 
     def _label(self, label: PoolLabel, snapshot: Snapshot, now: float) -> LabelFacts:
         facts = self._facts.label(label, now)

@@ -115,10 +115,10 @@ class ProviderWorker:
             self._lose_everything()
         if self._wanted_config is not context.config:
             self._adopt(self._wanted_config)
-        self._jobs.deliver()
-        if not context.store.connected:
-            return 1.0
         try:
+            self._jobs.deliver()
+            if not context.store.connected:
+                return 1.0
             due = self._work(began)
         except StoreUnavailable as error:
             log.warning("%s: the store is away: %s", context.name, error)
