@@ -1,0 +1,343 @@
+"""`Cloud` on a real OpenStack: joins the parts of this package, and holds no protocol of its own."""
+
+from __future__ import annotations
+
+import logging
+import random
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from poolmgr.cloud.api import CloudInfo
+from poolmgr.cloud.openstack.addresses import AddressRules, roles_of
+from poolmgr.cloud.openstack.boot import create_body
+from poolmgr.cloud.openstack.calls import ApiCall, ServiceMap
+from poolmgr.cloud.openstack.compute import Compute
+from poolmgr.cloud.openstack.discovery import Discovery
+from poolmgr.cloud.openstack.errors import StaleName
+from poolmgr.cloud.openstack.expose import Exposer
+from poolmgr.cloud.openstack.floating import nat_plan
+from poolmgr.cloud.openstack.gate import Gate, Timeouts
+from poolmgr.cloud.openstack.image import Images
+from poolmgr.cloud.openstack.limiter import RateLimiter
+from poolmgr.cloud.openstack.network import Networks
+from poolmgr.cloud.openstack.retry import Retrier, RetryPolicy
+from poolmgr.cloud.openstack.route import has_v6_route
+from poolmgr.cloud.openstack.servers import ServerReader
+from poolmgr.cloud.openstack.service import Service
+from poolmgr.cloud.openstack.session import Session
+from poolmgr.cloud.openstack.topology import Topology, networks_to_attach
+from poolmgr.config.settings import CloudSettings, NetworkApi
+from poolmgr.errors import CloudError, ConfigError, ImageGone, NotFound, NotSupported, PoolmgrError, Rejected
+from poolmgr.model.resources import Resources
+from poolmgr.model.server import (
+    Addresses,
+    Flavor,
+    FloatingIp,
+    Listing,
+    Owner,
+    Port,
+    Server,
+    ServerSpec,
+    ServerStatus,
+)
+from poolmgr.runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 10.0  # seconds
+READ_TIMEOUT = 60.0
+SERVICES = ("compute", "network", "image", "identity")
+
+
+class OpenStackCloud:
+    """One provider's view of an OpenStack cloud: one region, one project, one login.
+
+    `rate` is the least number of seconds between API calls, 0 for no limit. `region` None takes the one of
+    `settings`. `on_call` is told of every HTTP request, on the thread that made it. `reachable_v6` None: look.
+    """
+
+    def __init__(
+        self,
+        provider_name: str,
+        settings: CloudSettings,
+        *,
+        region: str | None,
+        rate: float,
+        clock: Clock,
+        deployment: str,
+        on_call: Callable[[ApiCall], None] | None = None,
+        pool_size: int = 12,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        rng: random.Random | None = None,
+        new_id: Callable[[], str] | None = None,
+        reachable_v6: bool | None = None,
+    ) -> None:
+        self.provider_name = provider_name
+        self.deployment = deployment
+        self._settings = settings
+        self._region = region or settings.region_name
+        self._clock = clock
+        self._limiter = RateLimiter(rate, clock, service_intervals=_intervals(settings))
+        services = ServiceMap()
+        self._gate = Gate(
+            services=services,
+            limiter=self._limiter,
+            clock=clock,
+            timeouts=timeouts or (CONNECT_TIMEOUT, settings.api_timeout or READ_TIMEOUT),
+            pool_size=pool_size,
+            concurrency=_concurrency(settings),
+            on_call=on_call,
+        )
+        self._session = Session(settings, self._gate, clock, new_id=new_id or (lambda: str(uuid.uuid4())))
+        discovery = Discovery(self._session, settings, self._region, services, clock)
+        retrier = Retrier(retry or RetryPolicy(), clock, rng or random.Random(), self._limiter.closed)
+        self._discovery = discovery
+        self._compute = Compute(Service("compute", self._session, discovery, retrier), clock)
+        network = Service("network", self._session, discovery, retrier)
+        self._networks = Networks(network, clock, self._session.project_id)
+        self._images = Images(Service("image", self._session, discovery, retrier), clock)
+        self._exposer = Exposer(settings, self._networks, self._rules)
+        self._reachable_v6 = has_v6_route() if reachable_v6 is None else reachable_v6
+        self._held_rules: tuple[Topology, AddressRules] | None = None
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        return self._gate.counter.counts()
+
+    def connect(self) -> CloudInfo:
+        refuse_unsupported(self._settings)
+        self._discovery.need("compute")
+        topology = self._networks.topology()
+        has_network = self._networks.present()
+        if has_network:
+            check_networks(self._settings, topology)
+        return CloudInfo(
+            cloud=self._settings.name,
+            region=self._region,
+            has_network=has_network,
+            may_need_floating_ips=has_network and may_need_floating_ips(self._settings, topology),
+        )
+
+    def close(self) -> None:
+        self._limiter.close()
+        self._session.close()
+
+    def limits(self) -> Resources:
+        return self._compute.limits()
+
+    def flavors(self) -> tuple[Flavor, ...]:
+        return self._compute.flavors()
+
+    def zones(self) -> tuple[str, ...]:
+        return self._compute.zones()
+
+    def find_image(self, name_or_id: str) -> str | None:
+        return self._images.find(name_or_id)
+
+    def import_key(self, name: str, public_key: str) -> None:
+        """Make sure the login has this key pair. Raises ConfigError when `name` holds another key."""
+        self._compute.import_key(name, public_key)
+
+    def create_server(self, spec: ServerSpec) -> str:
+        try:
+            return self._create(spec)
+        except (StaleName, NotFound, ImageGone) as error:
+            if isinstance(error, ImageGone) and spec.image_is_id:
+                raise
+            log.info("provider %s: create is tried again with fresh lists: %s", self.provider_name, error)
+        self._drop_caches()  # a 4xx: nothing was made, so sending once more is safe
+        try:
+            return self._create(spec)
+        except NotFound as error:
+            raise Rejected(str(error), request_id=error.request_id) from error
+
+    def list_servers(self) -> Listing[Server]:
+        reader = self._reader()
+        started_at = self._clock.monotonic()
+        pages = self._compute.servers()
+        servers: dict[str, Server] = {}
+        complete = pages.complete
+        for raw in pages.items:
+            try:
+                server = reader.read(raw)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                log.warning("provider %s: unreadable server: %r", self.provider_name, error)
+                complete = False
+            else:
+                servers[server.id] = server
+        return Listing(
+            items=servers, started_at=started_at, finished_at=self._clock.monotonic(), complete=complete
+        )
+
+    def get_server(self, server_id: str) -> Server:
+        """See `Cloud.get_server`. Of an ACTIVE server without addresses the ports are looked at."""
+        raw = self._compute.server(server_id)
+        server = self._reader().read(raw)
+        bare = server.status is ServerStatus.ACTIVE and not raw.get("addresses")
+        if not bare or not self._networks.present():
+            return server
+        return self._reader().read({**raw, "addresses": self._addresses_by_ports(server_id)})
+
+    def delete_server(self, server_id: str) -> None:
+        self._compute.delete(server_id)
+        self._exposer.forget_server(server_id)
+
+    def console(self, server_id: str) -> str:
+        return self._compute.console(server_id)
+
+    def expose(self, server: Server, *, owner: Owner, auto_floating_ip: bool) -> Addresses:
+        return self._exposer.expose(server, owner, auto=auto_floating_ip)
+
+    def list_ports(self) -> Listing[Port]:
+        return self._networks.list_ports() if self._networks.present() else self._nothing()
+
+    def delete_port(self, port_id: str) -> None:
+        self._networks.delete_port(port_id)
+
+    def list_floating_ips(self) -> Listing[FloatingIp]:
+        possible = self._settings.floating_ip_source is NetworkApi.NEUTRON and self._networks.present()
+        return self._networks.list_floating_ips() if possible else self._nothing()
+
+    def delete_floating_ip(self, floating_ip_id: str) -> None:
+        self._networks.delete_floating_ip(floating_ip_id)
+        self._exposer.forget_floating_ip(floating_ip_id)
+
+    def _create(self, spec: ServerSpec) -> str:
+        image_id = spec.image if spec.image_is_id else self._images.find(spec.image)
+        if image_id is None:
+            raise Rejected(f"cloud {self._settings.name}: no active image {spec.image}")
+        networks, port_security = self._attachments(spec)
+        groups = self._groups(spec) if port_security else ()
+        return self._compute.create(create_body(spec, image_id=image_id, networks=networks, groups=groups))
+
+    def _attachments(self, spec: ServerSpec) -> tuple[list[str] | str | None, bool]:
+        """What to say of networks, and whether any of them has port security."""
+        if self._networks.present():
+            chosen = networks_to_attach(spec.networks, self._settings.networks, self._networks.topology())
+            return [network.id for network in chosen], any(network.port_security for network in chosen)
+        if spec.networks:
+            return list(spec.networks), True
+        return ("auto" if self._compute.microversion() else None), True
+
+    def _groups(self, spec: ServerSpec) -> tuple[str, ...]:
+        """Security groups as nova takes them: ids where neutron has them, names where nova does."""
+        source = self._settings.secgroup_source
+        if spec.security_groups and source is None:
+            log.info("provider %s: security groups are left out, the cloud has none", self.provider_name)
+            return ()
+        if source is NetworkApi.NEUTRON and self._networks.present():
+            return self._networks.group_ids(spec.security_groups)
+        return spec.security_groups
+
+    def _reader(self) -> ServerReader:
+        return ServerReader(rules=self._rules(), flavors=self._known_flavors())
+
+    def _rules(self) -> AddressRules:
+        """How addresses are told apart with the networks as known now."""
+        topology = self._networks.known_topology()
+        held = self._held_rules
+        if held is None or held[0] is not topology:
+            settings = self._settings
+            roles = roles_of(
+                settings.networks,
+                topology,
+                find_external=settings.use_external_network,
+                find_internal=settings.use_internal_network,
+            )
+            rules = AddressRules(
+                role=roles.role,
+                private=settings.private,
+                force_ipv4=settings.force_ipv4,
+                reachable_v6=self._reachable_v6,
+            )
+            held = self._held_rules = (topology, rules)
+        return held[1]
+
+    def _known_flavors(self) -> Mapping[str, Flavor]:
+        """Flavors by id, where listings only name them; a list without them is better than none."""
+        if embeds_flavors(self._compute.microversion()):
+            return {}
+        try:
+            return {flavor.id: flavor for flavor in self._compute.flavors()}
+        except CloudError as error:
+            log.warning("provider %s: flavors are not known now: %s", self.provider_name, error)
+            return {}
+
+    def _addresses_by_ports(self, server_id: str) -> dict[str, list[dict[str, Any]]]:
+        """A server's addresses as nova would list them, from its ports."""
+        networks = self._networks.topology().networks
+        listed: dict[str, list[dict[str, Any]]] = {}
+        for port in self._networks.guest_ports(server_id):
+            network = networks.get(port.network_id)
+            entries = listed.setdefault(network.name if network else port.network_id, [])
+            for ip in (*port.fixed_v4, *port.fixed_v6):
+                version = 6 if ":" in ip else 4
+                extra = {"OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": port.mac}
+                entries.append({"addr": ip, "version": version, **extra})
+        return listed
+
+    def _drop_caches(self) -> None:
+        self._compute.drop_caches()
+        self._networks.drop_caches()
+        self._images.drop_caches()
+
+    def _nothing(self) -> Listing[Any]:
+        now = self._clock.monotonic()
+        return Listing(items={}, started_at=now, finished_at=now)
+
+
+def refuse_unsupported(settings: CloudSettings) -> None:
+    """Raises NotSupported for what clouds.yaml asks of us and we do not do yet."""
+    if settings.port_mode != "nova":
+        raise NotSupported(
+            f"cloud {settings.name}: port_mode {settings.port_mode} is not supported yet: use nova"
+        )
+    if settings.server_poll == "incremental":
+        raise NotSupported(f"cloud {settings.name}: server_poll incremental is not supported yet: use auto")
+    if settings.floating_ip_source is NetworkApi.NOVA and settings.requires_floating_ip:
+        raise NotSupported(
+            f"cloud {settings.name}: floating IPs of the compute service are not supported yet, and "
+            "requires_floating_ip asks for them"
+        )
+
+
+def check_networks(settings: CloudSettings, topology: Topology) -> None:
+    """Raises ConfigError naming every network of clouds.yaml that the cloud does not have as named."""
+    problems = []
+    for network in settings.networks:
+        try:
+            topology.pick(network.name)
+        except PoolmgrError as error:
+            problems.append(f"cloud {settings.name}: {error}")
+    if problems:
+        raise ConfigError("; ".join(problems), problems)
+
+
+def may_need_floating_ips(settings: CloudSettings, topology: Topology) -> bool:
+    """Whether floating IPs of the Network service can come up at all."""
+    if settings.floating_ip_source is not NetworkApi.NEUTRON or settings.private:
+        return False
+    if settings.requires_floating_ip is not None:
+        return settings.requires_floating_ip
+    plan = nat_plan(settings, topology)
+    return bool(plan.problem or (plan.source and plan.destinations))
+
+
+def embeds_flavors(microversion: str | None) -> bool:
+    """Whether a listing holds the flavor itself (2.47 and later) and not only its id."""
+    if microversion is None:
+        return False
+    major, _, minor = microversion.partition(".")
+    return (int(major), int(minor)) >= (2, 47)
+
+
+def _intervals(settings: CloudSettings) -> dict[str, float]:
+    limits = {name: settings.service(name).rate_limit for name in SERVICES}
+    return {name: 1.0 / limit for name, limit in limits.items() if limit}
+
+
+def _concurrency(settings: CloudSettings) -> dict[str, int]:
+    sizes = {name: settings.service(name).concurrency for name in SERVICES}
+    return {name: size for name, size in sizes.items() if size}

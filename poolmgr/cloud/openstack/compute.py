@@ -1,0 +1,124 @@
+"""Calls to the Compute service (Nova, API v2.1)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from poolmgr.cloud.openstack.cached import Cached
+from poolmgr.cloud.openstack.errors import Forbidden
+from poolmgr.cloud.openstack.gate import Timeouts
+from poolmgr.cloud.openstack.paging import Pages
+from poolmgr.cloud.openstack.servers import flavor_of, limits_of, zones_of
+from poolmgr.cloud.openstack.service import Service
+from poolmgr.errors import CloudUnavailable, ConfigError, NotFound, OutcomeUnknown, Rejected
+from poolmgr.model.resources import Resources
+from poolmgr.model.server import Flavor
+from poolmgr.runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+CATALOG_TTL = 300.0  # seconds; flavors and zones
+CONSOLE_LINES = 2000
+CONSOLE_LIMIT = 1024 * 1024  # characters
+CONSOLE_TIMEOUTS: Timeouts = (10.0, 10.0)
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+class Compute:
+    """What we ask of the Compute service."""
+
+    def __init__(self, service: Service, clock: Clock) -> None:
+        self._service = service
+        self._flavors = Cached(self._read_flavors, CATALOG_TTL, clock)
+        self._zones = Cached(self._read_zones, CATALOG_TTL, clock)
+
+    def microversion(self) -> str | None:
+        endpoint = self._service.endpoint()
+        return endpoint.microversion if endpoint else None
+
+    def limits(self) -> Resources:
+        """See `Cloud.limits`."""
+        try:
+            document = self._service.get("/limits").json()
+        except (Forbidden, NotFound) as error:
+            log.debug("the cloud tells no limits: %s", error)
+            return {}
+        return limits_of((document.get("limits") or {}).get("absolute") or {})
+
+    def flavors(self) -> tuple[Flavor, ...]:
+        """All flavors by name, cached 5 minutes."""
+        return self._flavors.get()
+
+    def zones(self) -> tuple[str, ...]:
+        """See `Cloud.zones`."""
+        return self._zones.get()
+
+    def drop_caches(self) -> None:
+        self._flavors.drop()
+        self._zones.drop()
+
+    def create(self, body: Mapping[str, Any]) -> str:
+        """POST a server; its id. Raises what errors.RULES say, OutcomeUnknown when there is no usable answer."""
+        answer = self._service.post("/servers", body)
+        server = (answer.document() or {}).get("server")
+        if not isinstance(server, dict) or not server.get("id"):
+            raise OutcomeUnknown(f"{answer.call}: {answer.status} without a server id")
+        return str(server["id"])
+
+    def servers(self) -> Pages:
+        """All servers of the project as nova shows them."""
+        return self._service.list("/servers/detail", "servers")
+
+    def server(self, server_id: str) -> dict[str, Any]:
+        document = self._service.get(f"/servers/{server_id}").json()
+        found = document.get("server")
+        if not isinstance(found, dict) or "id" not in found:
+            raise CloudUnavailable(f"compute: server {server_id}: the answer has no server in it")
+        return found
+
+    def delete(self, server_id: str) -> None:
+        """Ask for deletion. A server that is gone is success. Raises Rejected while its state forbids it."""
+        try:
+            self._service.delete(f"/servers/{server_id}")
+        except NotFound:
+            log.debug("server %s is gone already", server_id)
+
+    def console(self, server_id: str) -> str:
+        """See `Cloud.console`."""
+        wanted = {"os-getConsoleOutput": {"length": CONSOLE_LINES}}
+        try:
+            answer = self._service.ask(f"/servers/{server_id}/action", wanted, timeouts=CONSOLE_TIMEOUTS)
+        except (Rejected, NotFound, Forbidden) as error:  # 409 not ready, 404 gone, 501 no such thing
+            log.debug("no console: %s", error)
+            return ""
+        return _CONTROL.sub("", str(answer.json().get("output") or ""))[-CONSOLE_LIMIT:]
+
+    def import_key(self, name: str, public_key: str) -> None:
+        """Make sure our login has a key pair `name` with this key.
+
+        Key pairs belong to a user, not to a project. Raises ConfigError when `name` holds another key.
+        """
+        try:
+            self._service.post("/os-keypairs", {"keypair": {"name": name, "public_key": public_key}})
+        except (Rejected, OutcomeUnknown):  # 409: there is one
+            found = self._service.get(f"/os-keypairs/{name}").json().get("keypair") or {}
+            if str(found.get("public_key", "")).split()[:2] != public_key.split()[:2]:
+                raise ConfigError(f"key pair {name}: the cloud has another key of this name") from None
+
+    def _read_flavors(self) -> tuple[Flavor, ...]:
+        pages = self._service.list("/flavors/detail", "flavors")
+        if not pages.complete:
+            raise CloudUnavailable("compute: the list of flavors could not be read to its end")
+        return tuple(sorted((flavor_of(raw) for raw in pages.items), key=lambda f: (f.name, f.id)))
+
+    def _read_zones(self) -> tuple[str, ...]:
+        try:
+            document = self._service.get("/os-availability-zone").json()
+        except (Forbidden, NotFound) as error:
+            log.debug("the cloud tells no zones: %s", error)
+            return ()
+        return zones_of(document.get("availabilityZoneInfo") or [])

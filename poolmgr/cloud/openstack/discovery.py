@@ -1,0 +1,233 @@
+"""Where a provider's services are, and which version of each we speak (cloud.md 3.2).
+
+Each service is looked up when first used and kept for a day; `forget` makes the next use look again. What the
+operator's settings say wins over what is found.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from poolmgr.cloud.openstack.calls import ServiceMap
+from poolmgr.cloud.openstack.session import Answer, Session
+from poolmgr.cloud.openstack.versions import (
+    Version,
+    best_microversion,
+    endpoint_in,
+    regions_in,
+    root_of,
+    version_in_path,
+    versioned_url,
+    versions_in,
+    without_project,
+)
+from poolmgr.config.settings import CloudService, CloudSettings
+from poolmgr.errors import AuthFailed, CloudError, CloudUnavailable, ConfigError, NotSupported
+from poolmgr.runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+TTL = 86400.0  # seconds
+
+#: Names in catalogs, the official one first (service-types-authority.openstack.org), and the key of clouds.yaml.
+TYPES = {
+    "compute": ("compute",),
+    "network": ("network", "networking"),
+    "image": ("image",),
+    "block-storage": ("block-storage", "volumev3", "block-store", "volume"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """A service's base URL without a trailing slash, and the microversion to send, None for none."""
+
+    url: str
+    microversion: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    endpoint: Endpoint | None
+    found_at: float  # monotonic
+
+
+class Discovery:
+    """Endpoints of one cloud and region; thread-safe."""
+
+    def __init__(
+        self,
+        session: Session,
+        settings: CloudSettings,
+        region: str | None,
+        services: ServiceMap,
+        clock: Clock,
+    ) -> None:
+        self._session = session
+        self._settings = settings
+        self._region = region
+        self._services = services
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+
+    def find(self, service: str) -> Endpoint | None:
+        """Where `service` is, or None when the cloud has none of it.
+
+        Raises ConfigError when the settings cannot be met, NotSupported for a version that we do not speak.
+        """
+        with self._lock:
+            entry = self._entries.get(service)
+            if entry is None or self._clock.monotonic() - entry.found_at > TTL:
+                entry = self._entries[service] = self._refreshed(service, entry)
+            return entry.endpoint
+
+    def need(self, service: str) -> Endpoint:
+        """As `find`, but a missing service is a ConfigError."""
+        endpoint = self.find(service)
+        if endpoint is None:
+            raise ConfigError(self._missing(service))
+        return endpoint
+
+    def forget(self, service: str) -> None:
+        """The endpoint answered as if it were not one."""
+        with self._lock:
+            self._entries.pop(service, None)
+
+    def _refreshed(self, service: str, old: _Entry | None) -> _Entry:
+        now = self._clock.monotonic()
+        try:
+            return _Entry(endpoint=self._look(service), found_at=now)
+        except CloudUnavailable:
+            if old is None:
+                raise
+            return _Entry(endpoint=old.endpoint, found_at=now)  # it worked yesterday: go on with it
+
+    def _look(self, service: str) -> Endpoint | None:
+        wanted = self._settings.service(service.replace("-", "_"))
+        url = self._url(service, wanted) if wanted.present else None
+        if url is None:
+            return None
+        endpoint = self._versioned(service, wanted, url)
+        self._services.learn(endpoint.url, service)
+        log.debug("cloud %s: %s is at %s, microversion %s", self._settings.name, service, *_words(endpoint))
+        return endpoint
+
+    def _url(self, service: str, wanted: CloudService) -> str | None:
+        if wanted.endpoint_override:
+            return self._filled(wanted.endpoint_override).rstrip("/")
+        access = self._session.access()
+        if access is None:
+            return self._session.plugin_endpoint()
+        if not access.has_service_catalog():
+            raise AuthFailed(f"cloud {self._settings.name}: the token has no catalog: name a project in auth")
+        types = (wanted.service_type,) if wanted.service_type else TYPES[service]
+        return endpoint_in(
+            access.service_catalog.normalize_catalog(),
+            types,
+            name=wanted.service_name,
+            interfaces=wanted.interfaces,
+            region=self._region,
+        )
+
+    def _filled(self, override: str) -> str:
+        if "%(" not in override:
+            return override
+        ids = {"project_id": self._session.project_id() or "", "user_id": self._session.user_id() or ""}
+        ids["tenant_id"] = ids["project_id"]
+        try:
+            return override % ids
+        except (KeyError, ValueError, TypeError) as error:
+            raise ConfigError(
+                f"cloud {self._settings.name}: endpoint override {override}: {error}"
+            ) from error
+
+    def _versioned(self, service: str, wanted: CloudService, url: str) -> Endpoint:
+        match service:
+            case "compute":
+                return self._compute(wanted, url)
+            case "network":  # has had one version since 2013; its old releases have no version document
+                bare = without_project(url, None)
+                return Endpoint(url=bare if version_in_path(bare) else f"{bare}/v2.0")
+            case "image":
+                return self._image(wanted, url)
+        return Endpoint(url=url.rstrip("/"))
+
+    def _compute(self, wanted: CloudService, url: str) -> Endpoint:
+        project = self._project_in(url)
+        bare = without_project(url, project)
+        candidates = [bare, root_of(bare)] if version_in_path(bare) else [bare]
+        tail = f"/{project}" if bare != url.rstrip("/") else ""
+        for asked in dict.fromkeys(candidates):
+            fit = [v for v in self._versions("compute", asked) if v.number[0] == 2]
+            if not fit:
+                continue
+            ranged = next((v for v in fit if v.maximum), fit[0])
+            base = bare if version_in_path(bare) else versioned_url(asked, ranged)
+            if wanted.endpoint_override is None and version_in_path(base) == (2, 0) and ranged.maximum:
+                base = versioned_url(asked, ranged)  # an old catalog entry beside a newer service
+            return Endpoint(url=base + tail, microversion=self._microversion(wanted, ranged))
+        if wanted.default_microversion:
+            raise ConfigError(f"cloud {self._settings.name}: {bare} tells no microversions, one is asked for")
+        return Endpoint(url=url.rstrip("/"))
+
+    def _microversion(self, wanted: CloudService, version: Version) -> str | None:
+        asked = wanted.default_microversion
+        try:
+            return best_microversion(version.minimum, version.maximum, asked)
+        except ValueError as error:
+            raise ConfigError(f"cloud {self._settings.name}: compute: {error}") from error
+
+    def _image(self, wanted: CloudService, url: str) -> Endpoint:
+        bare = without_project(url, self._project_in(url))
+        forced = (wanted.api_version or "").split(".", maxsplit=1)[0]
+        named = version_in_path(bare)
+        if named and named[0] == 2 and forced in ("", "2"):
+            return Endpoint(url=bare)
+        fit = [v for v in self._versions("image", root_of(bare)) if str(v.number[0]) == (forced or "2")]
+        if forced == "1" or (not fit and named and named[0] == 1):
+            message = f"cloud {self._settings.name}: version 1 of the image service is not supported yet"
+            raise NotSupported(f"{message}: boot from an image id, or use a cloud with version 2")
+        return Endpoint(url=versioned_url(bare, fit[0]) if fit else f"{root_of(bare)}/v2")
+
+    def _project_in(self, url: str) -> str | None:
+        """Our project's id if `url` may end in it; asks for it only then."""
+        named = version_in_path(url)
+        last = url.rstrip("/").rpartition("/")[2]
+        return self._session.project_id() if named and not last.lower().startswith("v") else None
+
+    def _versions(self, service: str, url: str) -> tuple[Version, ...]:
+        """What the version document at `url` lists; () when there is none. Raises CloudUnavailable."""
+        try:
+            return versions_in(self._document(service, url + "/").document() or {})
+        except CloudUnavailable:
+            raise
+        except CloudError as error:
+            log.debug("cloud %s: no version document at %s: %s", self._settings.name, url, error)
+            return ()
+
+    def _document(self, service: str, url: str) -> Answer:
+        """Asked without a token first: some services refuse one there, most need none."""
+        try:
+            return self._session.send(service, "GET", url, authenticated=False)
+        except AuthFailed:
+            return self._session.send(service, "GET", url)
+
+    def _missing(self, service: str) -> str:
+        where = f"cloud {self._settings.name}: no {service} service"
+        if not self._settings.service(service.replace("-", "_")).present:
+            return f"{where}: has_{service.replace('-', '_')} is false"
+        access = self._session.access()
+        if access is None:
+            return f"{where}: this auth_type has no catalog, set {service}_endpoint_override"
+        regions = ", ".join(regions_in(access.service_catalog.normalize_catalog())) or "none"
+        region = f" in region {self._region}" if self._region else ""
+        return (
+            f"{where}{region} for the configured interface (regions of the catalog: {regions}; case matters)"
+        )
+
+
+def _words(endpoint: Endpoint) -> tuple[str, str]:
+    return endpoint.url, endpoint.microversion or "none"

@@ -1,0 +1,238 @@
+"""A refused HTTP call as one of our errors: pure, and a table.
+
+`failure_of` reads the several shapes in which OpenStack services report an error; `RULES` says, first match
+wins, which leaf of `poolmgr.errors` it is (cloud.md 3.18). Where a rule's message pattern comes from: the
+public API references, and answers recorded from Nova, Neutron and Keystone of the Zed release.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from poolmgr.errors import (
+    AuthFailed,
+    CloudError,
+    CloudUnavailable,
+    ImageGone,
+    NoCapacity,
+    NotFound,
+    OutcomeUnknown,
+    OverQuota,
+    Rejected,
+    Throttled,
+)
+
+MESSAGE_LIMIT = 500  # characters of a cloud's message that we repeat
+
+
+class StaleName(Rejected):
+    """The call names a flavor, zone, key, network or group the cloud does not know (any more)."""
+
+
+class WrongEndpoint(Rejected):
+    """The service does not speak the version we ask for."""
+
+
+class AlreadyBound(Rejected):
+    """The port has a floating IP already."""
+
+
+class Forbidden(AuthFailed):
+    """The login is good, but a policy of the cloud does not let it do this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What was asked; its text opens every message about it."""
+
+    cloud: str
+    service: str
+    method: str
+    url: str
+
+    def __str__(self) -> str:
+        parts = urlsplit(self.url)
+        return f"cloud {self.cloud}: {self.service}: {self.method} {parts.path} at {parts.netloc}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """What a refused call said. `kind` is the service's word for the error, "" where it has none."""
+
+    call: Call
+    status: int
+    kind: str = ""
+    message: str = ""
+    request_id: str | None = None
+    retry_after: float | None = None  # seconds; None where the answer did not say
+
+    def __str__(self) -> str:
+        word = f" {self.kind}" if self.kind else ""
+        message = self.message[:MESSAGE_LIMIT] or "no message"
+        ident = f" ({self.request_id})" if self.request_id else ""
+        return f"{self.call}: {self.status}{word}: {message}{ident}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One row: which answers, and what they are. An absent condition holds always."""
+
+    leaf: type[CloudError]
+    statuses: frozenset[int] | None = None
+    services: frozenset[str] | None = None
+    methods: frozenset[str] | None = None
+    text: re.Pattern[str] | None = None  # searched in kind and message
+    waits: bool | None = None  # whether the answer asks for a wait longer than 0
+
+    def matches(self, failure: Failure) -> bool:
+        return (
+            (self.statuses is None or failure.status in self.statuses)
+            and (self.services is None or failure.call.service in self.services)
+            and (self.methods is None or failure.call.method in self.methods)
+            and (self.waits is None or bool(failure.retry_after) is self.waits)
+            and (self.text is None or self.text.search(f"{failure.kind} {failure.message}") is not None)
+        )
+
+
+def _rule(leaf: type[CloudError], *statuses: int, text: str | None = None, **more: Any) -> Rule:
+    pattern = re.compile(text, re.IGNORECASE | re.DOTALL) if text else None
+    return Rule(leaf=leaf, statuses=frozenset(statuses) or None, text=pattern, **more)
+
+
+_IDENTITY = frozenset({"identity"})
+_POST = frozenset({"POST"})
+_LIMITED = frozenset({"compute", "block-storage", "network"})  # 413 from the others is a size
+
+RULES: tuple[Rule, ...] = (
+    _rule(AuthFailed, 401),
+    _rule(AuthFailed, 403, 404, services=_IDENTITY),
+    _rule(Throttled, 429),
+    _rule(Throttled, 413, services=_LIMITED, waits=True),
+    _rule(
+        OverQuota,
+        *(403, 409, 413),
+        text=r"quota exceeded|exceeds? quota|OverQuota|maximum number of (ports|instances|volumes|metadata)",
+    ),
+    _rule(OverQuota, 413, services=_LIMITED),  # old nova: quota, with a Retry-After of 0
+    _rule(
+        NoCapacity,
+        *(400, 404, 409, 500, 503),
+        text=r"ExternalIpAddressExhausted|IpAddressGenerationFailure|no more ip addresses"
+        r"|no valid host was found|insufficient compute resources|exceeded maximum number of retries",
+    ),
+    _rule(
+        ImageGone,
+        *(400, 404),
+        text=r"can not find requested image|image \S+ (could not be found|is unacceptable|is not active)"
+        r"|no image found with id",
+    ),
+    _rule(AlreadyBound, 409, text=r"FloatingIPPortAlreadyAssociated|already has a floating ip"),
+    _rule(
+        StaleName,
+        *(400, 404),
+        methods=_POST,
+        text=r"invalid key_name|availability zone is not available|flavor\S* .*could not be found"
+        r"|network \S+ could not be found|security group \S+ (not found|does not exist)"
+        r"|unable to find security_?group|keypair .*not found",
+    ),
+    _rule(Rejected, 404, text=r"not reachable from subnet|ExternalGatewayForFloatingIPNotFound"),
+    _rule(Rejected, 403, text=r"external network"),
+    _rule(Rejected, 403, text=r":create:"),  # policy of one option of the call, not of the login
+    _rule(
+        Forbidden,
+        403,
+        text=r"policy doesn.?t allow|disallowed by policy|not authorized|access was denied|^\s*$",
+    ),
+    _rule(WrongEndpoint, 406),
+    _rule(NotFound, 404),
+    _rule(NotFound, 410),
+    _rule(Rejected, 501, 505),
+    _rule(OutcomeUnknown, 408, *range(500, 600), methods=_POST),
+    _rule(CloudUnavailable, 408, *range(500, 600)),
+    _rule(Rejected),
+)
+
+
+def error_of(failure: Failure, *, repeatable: bool) -> CloudError:
+    """The error to raise for `failure`. `repeatable`: doing the call twice does no harm, though it is a POST."""
+    leaf = next(rule.leaf for rule in RULES if rule.matches(failure))
+    if leaf is OutcomeUnknown and repeatable:
+        leaf = CloudUnavailable
+    if leaf is Throttled:
+        return Throttled(str(failure), retry_after=failure.retry_after, request_id=failure.request_id)
+    return leaf(str(failure), request_id=failure.request_id)
+
+
+def failure_of(call: Call, status: int, headers: Mapping[str, str], body: bytes, now: float) -> Failure:
+    """What an answer with `status` says. `now` is epoch seconds, to read a Retry-After that is a date."""
+    kind, message, wait = _reading(body)
+    after = retry_after(headers, now)
+    return Failure(
+        call=call,
+        status=status,
+        kind=kind,
+        message=message,
+        request_id=headers.get("x-openstack-request-id") or headers.get("x-compute-request-id"),
+        retry_after=wait if after is None else after,
+    )
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """The seconds that a Retry-After header asks to wait, which may be a number or an HTTP date; else None."""
+    text = headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except (TypeError, ValueError):
+        return None
+
+
+def _reading(body: bytes) -> tuple[str, str, float | None]:
+    """(kind, message, seconds to wait) in an error body, whatever its shape."""
+    text = body[:100_000].decode("utf-8", "replace")
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return "", _plain(text), None
+    if not isinstance(document, dict):
+        return "", _plain(text), None
+    for name, value in document.items():
+        if isinstance(value, dict) and isinstance(value.get("message"), str):
+            return _kind(name, value), value["message"], _seconds(value)
+        if name == "NeutronError" and isinstance(value, str):
+            return "", value, None
+    for name in ("message", "faultstring", "description"):
+        if isinstance(document.get(name), str):
+            return "", document[name], None
+    return "", _plain(text), None
+
+
+def _kind(name: str, value: Mapping[str, Any]) -> str:
+    """Nova names the object (`badRequest`); neutron puts a `type` in it; keystone a `title`."""
+    if name in ("NeutronError", "error"):
+        return str(value.get("type") or value.get("title") or "")
+    return name
+
+
+def _seconds(value: Mapping[str, Any]) -> float | None:
+    try:
+        return max(0.0, float(value["retryAfter"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _plain(text: str) -> str:
+    """The title of an HTML page, else the text on one line."""
+    title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    return " ".join((title.group(1) if title else text).split())

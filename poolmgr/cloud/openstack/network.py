@@ -1,0 +1,223 @@
+"""Calls to the Network service (Neutron, API v2.0)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from poolmgr.cloud.openstack.cached import Cached
+from poolmgr.cloud.openstack.errors import Forbidden, StaleName
+from poolmgr.cloud.openstack.floating import GuestPort
+from poolmgr.cloud.openstack.service import Query, Service
+from poolmgr.cloud.openstack.topology import (
+    NETWORK_FIELDS,
+    Topology,
+    network_of,
+    router_of,
+    subnet_of,
+)
+from poolmgr.errors import CloudError, CloudUnavailable, NotFound, Rejected
+from poolmgr.model.server import FloatingIp, Listing, Port, owner_of_tag
+from poolmgr.runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+TOPOLOGY_TTL = 600.0  # seconds
+GROUPS_TTL = 300.0
+RETRY_AFTER = 60.0  # for lists of servers, while the service does not answer
+
+ROUTER_PORTS = (
+    "network:router_interface",
+    "network:router_interface_distributed",
+    "network:ha_router_replicated_interface",
+)
+
+
+class Networks:
+    """What we ask of the Network service; `project_id` is asked for at first use."""
+
+    def __init__(self, service: Service, clock: Clock, project_id: Callable[[], str | None]) -> None:
+        self._service = service
+        self._clock = clock
+        self._project_id = project_id
+        self._topology = Cached(self._read_topology, TOPOLOGY_TTL, clock)
+        self._groups = Cached(self._read_groups, GROUPS_TTL, clock)
+        self._next_try = float("-inf")  # monotonic
+
+    def present(self) -> bool:
+        return self._service.endpoint() is not None
+
+    def topology(self) -> Topology:
+        """Networks, subnets and routers, cached 10 minutes; empty where there is no Network service."""
+        return self._topology.get() if self.present() else Topology()
+
+    def known_topology(self) -> Topology:
+        """As `topology`, but never waits for what is known already, however old.
+
+        For reading lists of servers, which must not depend on a second service.
+        """
+        known = self._topology.last()
+        if known is not None or self._clock.monotonic() < self._next_try:
+            return known or Topology()
+        try:
+            return self.topology()
+        except CloudError as error:
+            log.warning("the networks are not known now: %s", error)
+            self._next_try = self._clock.monotonic() + RETRY_AFTER
+            return Topology()
+
+    def drop_caches(self) -> None:
+        self._topology.drop()
+        self._groups.drop()
+
+    def group_ids(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The ids of security groups named by name or id. Raises StaleName, Rejected if ambiguous."""
+        return tuple(self._group_id(name) for name in names)
+
+    def guest_ports(self, server_id: str) -> tuple[GuestPort, ...]:
+        """The ports of one server."""
+        query: Query = {
+            "device_id": server_id,
+            "fields": ["id", "network_id", "fixed_ips", "mac_address", "device_id"],
+        }
+        found = self._whole("/ports", "ports", query)
+        return tuple(_guest_port(raw) for raw in found if raw.get("device_id", server_id) == server_id)
+
+    def list_ports(self) -> Listing[Port]:
+        fields = ["id", "device_id", "device_owner", "status", "description"]
+        return self._listing("/ports", "ports", {"fields": fields}, port_of)
+
+    def delete_port(self, port_id: str) -> None:
+        self._delete(f"/ports/{port_id}")
+
+    def list_floating_ips(self) -> Listing[FloatingIp]:
+        fields = ["id", "floating_ip_address", "port_id", "status", "description"]
+        return self._listing("/floatingips", "floatingips", {"fields": fields}, floating_ip_of)
+
+    def floating_ips_on(self, port_id: str) -> tuple[FloatingIp, ...]:
+        """Those bound to a port."""
+        found = self._whole("/floatingips", "floatingips", {"port_id": port_id})
+        return tuple(floating_ip_of(raw) for raw in found if raw.get("port_id") == port_id)
+
+    def create_floating_ip(self, source: str, port_id: str, fixed_v4: str, tag: str) -> FloatingIp:
+        """Allocate and bind in one call: nobody can take the address in between.
+
+        Raises OverQuota, NoCapacity, AlreadyBound, NotFound (the port is gone), Rejected, OutcomeUnknown.
+        """
+        wanted = {
+            "floating_network_id": source,
+            "port_id": port_id,
+            "fixed_ip_address": fixed_v4,
+            "description": tag,
+        }
+        answer = self._service.post("/floatingips", {"floatingip": wanted})
+        return floating_ip_of(answer.json().get("floatingip") or {})
+
+    def delete_floating_ip(self, floating_ip_id: str) -> None:
+        self._delete(f"/floatingips/{floating_ip_id}")
+
+    def _delete(self, path: str) -> None:
+        try:
+            self._service.delete(path)
+        except NotFound:
+            log.debug("%s is gone already", path)
+
+    def _listing(
+        self, path: str, collection: str, query: Query, record: Callable[[Mapping[str, Any]], Any]
+    ) -> Listing[Any]:
+        started_at = self._clock.monotonic()
+        pages = self._service.list(path, collection, query)
+        return Listing(
+            items={raw["id"]: record(raw) for raw in pages.items},
+            started_at=started_at,
+            finished_at=self._clock.monotonic(),
+            complete=pages.complete,
+        )
+
+    def _whole(self, path: str, collection: str, query: Query) -> list[dict[str, Any]]:
+        """A list of which a part is of no use. Raises CloudUnavailable if a page is missing."""
+        pages = self._service.list(path, collection, query)
+        if not pages.complete:
+            raise CloudUnavailable(f"network: the list of {collection} could not be read to its end")
+        return pages.items
+
+    def _read_topology(self) -> Topology:
+        networks = self._whole("/networks", "networks", {"fields": list(NETWORK_FIELDS)})
+        subnet_fields = ["id", "network_id", "cidr", "ip_version", "gateway_ip"]
+        subnets = self._whole("/subnets", "subnets", {"fields": subnet_fields})
+        routers, interfaces = self._read_routers()
+        return Topology(
+            networks={raw["id"]: network_of(raw) for raw in networks},
+            subnets={raw["id"]: subnet_of(raw) for raw in subnets},
+            routers={raw["id"]: router_of(raw, interfaces) for raw in routers},
+            project_id=self._project_id(),
+        )
+
+    def _read_routers(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The project's routers and their interfaces; none where the cloud does not show them."""
+        try:
+            fields = ["id", "external_gateway_info", "admin_state_up"]
+            routers = self._whole("/routers", "routers", {"fields": fields})
+            if not any(raw.get("external_gateway_info") for raw in routers):
+                return routers, []
+            query: Query = {"device_owner": list(ROUTER_PORTS), "fields": ["id", "device_id", "fixed_ips"]}
+            return routers, self._whole("/ports", "ports", query)
+        except (Forbidden, NotFound) as error:
+            log.debug("the cloud shows no routers: %s", error)
+            return [], []
+
+    def _read_groups(self) -> Mapping[str, tuple[str, ...]]:
+        """Ids of the project's own security groups by name and by id."""
+        project_id = self._project_id()
+        query: Query = {"fields": ["id", "name", "project_id", "tenant_id"]}
+        if project_id:  # an administrator would see the groups of all projects
+            query = {**query, "project_id": project_id}
+        groups: dict[str, tuple[str, ...]] = {}
+        for raw in self._whole("/security-groups", "security_groups", query):
+            owner = raw.get("project_id") or raw.get("tenant_id") or project_id
+            if owner == project_id:
+                groups[raw["name"]] = (*groups.get(raw["name"], ()), raw["id"])
+                groups[raw["id"]] = (raw["id"],)
+        return groups
+
+    def _group_id(self, name: str) -> str:
+        ids = self._groups.get().get(name, ())
+        if len(ids) > 1:
+            raise Rejected(f"security group {name}: several have this name, use an id: {', '.join(ids)}")
+        if not ids:
+            known = ", ".join(sorted(self._groups.get())) or "none"
+            raise StaleName(f"security group {name}: not found (the project's groups: {known})")
+        return ids[0]
+
+
+def floating_ip_of(raw: Mapping[str, Any]) -> FloatingIp:
+    """A floating IP as the Network API shows it."""
+    return FloatingIp(
+        id=raw.get("id") or "",
+        address=raw.get("floating_ip_address") or "",
+        port_id=raw.get("port_id") or None,
+        status=raw.get("status") or "",
+        owner=owner_of_tag(raw.get("description") or ""),
+    )
+
+
+def port_of(raw: Mapping[str, Any]) -> Port:
+    return Port(
+        id=raw["id"],
+        device_id=raw.get("device_id") or "",
+        device_owner=raw.get("device_owner") or "",
+        status=raw.get("status") or "",
+        owner=owner_of_tag(raw.get("description") or ""),
+    )
+
+
+def _guest_port(raw: Mapping[str, Any]) -> GuestPort:
+    ips = [fixed["ip_address"] for fixed in raw.get("fixed_ips") or () if fixed.get("ip_address")]
+    return GuestPort(
+        id=raw["id"],
+        network_id=raw.get("network_id") or "",
+        fixed_v4=tuple(ip for ip in ips if ":" not in ip),
+        fixed_v6=tuple(ip for ip in ips if ":" in ip),
+        mac=raw.get("mac_address") or "",
+    )

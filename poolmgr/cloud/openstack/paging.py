@@ -1,0 +1,70 @@
+"""Lists that come in pages (cloud.md 3.3): follow to the end, or say that the end was not reached.
+
+Of a link to the next page only the query is used, on our own URL: links often name a host behind a proxy, and
+following one to a foreign host would hand out the token.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from poolmgr.cloud.openstack.session import Answer
+from poolmgr.errors import AuthFailed, CloudError
+
+log = logging.getLogger(__name__)
+
+Query = Mapping[str, str | list[str]]
+
+_LINK_HEADER = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pages:
+    """The JSON objects of all pages in order; `complete` False: a page failed or the pages went in circles."""
+
+    items: list[dict[str, Any]]
+    complete: bool
+
+
+def read_pages(fetch: Callable[[Query], Answer], collection: str, query: Query) -> Pages:
+    """All items below the key `collection`. Raises what `fetch` raises for the first page."""
+    items: list[dict[str, Any]] = []
+    seen: list[Query] = []
+    now: Query | None = query
+    while now is not None:
+        seen.append(now)
+        try:
+            answer = fetch(now)
+            document = answer.json()
+        except AuthFailed:
+            raise
+        except CloudError as error:
+            if len(seen) == 1:
+                raise
+            log.warning("list is incomplete after %d items: %s", len(items), error)
+            return Pages(items=items, complete=False)
+        items.extend(document.get(collection) or ())
+        now = next_query(document, collection, answer.headers)
+        if now in seen:
+            log.warning("%s: page %d links back to an earlier page", answer.call, len(seen))
+            return Pages(items=items, complete=False)
+    return Pages(items=items, complete=True)
+
+
+def next_query(document: Mapping[str, Any], collection: str, headers: Mapping[str, str]) -> Query | None:
+    """The query of the link to the next page, None on the last one.
+
+    Nova, cinder and neutron have `<collection>_links`, glance has `next`, some gateways a Link header.
+    """
+    for link in document.get(f"{collection}_links") or ():
+        if link.get("rel") == "next":
+            return parse_qs(urlsplit(str(link.get("href"))).query)
+    if isinstance(document.get("next"), str):
+        return parse_qs(urlsplit(document["next"]).query)
+    header = _LINK_HEADER.search(headers.get("link", ""))
+    return parse_qs(urlsplit(header[1]).query) if header else None

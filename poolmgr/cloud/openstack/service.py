@@ -1,0 +1,91 @@
+"""One service of a cloud, called by path: endpoint, microversion and retries in one place.
+
+Reads and calls that name what they act on are repeated when they fail (retry.py); a POST is sent once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from poolmgr.cloud.openstack.discovery import Discovery, Endpoint
+from poolmgr.cloud.openstack.errors import WrongEndpoint
+from poolmgr.cloud.openstack.gate import Timeouts
+from poolmgr.cloud.openstack.paging import Pages, read_pages
+from poolmgr.cloud.openstack.retry import Retrier
+from poolmgr.cloud.openstack.session import Answer, Session
+from poolmgr.errors import NotFound
+
+Query = Mapping[str, str | list[str]]
+
+
+class Service:
+    """Calls to `name` ("compute", ...). Every method raises what `Session.send` does."""
+
+    def __init__(self, name: str, session: Session, discovery: Discovery, retrier: Retrier) -> None:
+        self.name = name
+        self._session = session
+        self._discovery = discovery
+        self._retrier = retrier
+
+    def endpoint(self) -> Endpoint | None:
+        """Where the service is; None when the cloud has none."""
+        return self._discovery.find(self.name)
+
+    def get(self, path: str, query: Query | None = None, *, timeouts: Timeouts | None = None) -> Answer:
+        return self._repeated("GET", _with_query(path, query), timeouts=timeouts)
+
+    def delete(self, path: str) -> Answer:
+        return self._repeated("DELETE", path)
+
+    def post(self, path: str, body: Any) -> Answer:
+        """Sent once. OutcomeUnknown: it may have had its effect."""
+        return self._send("POST", path, body)
+
+    def ask(self, path: str, body: Any, *, timeouts: Timeouts | None = None) -> Answer:
+        """A POST that only asks something (nova's actions): sent once, no harm if done twice."""
+        return self._send("POST", path, body, timeouts=timeouts, repeatable=True)
+
+    def list(self, path: str, collection: str, query: Query | None = None) -> Pages:
+        """All pages of a list. The first page raises; a later one that fails makes it incomplete."""
+        try:
+            return read_pages(lambda more: self.get(path, more), collection, query or {})
+        except NotFound:  # a list always exists where a service is
+            self._discovery.forget(self.name)
+            raise
+
+    def _repeated(self, method: str, path: str, *, timeouts: Timeouts | None = None) -> Answer:
+        return self._retrier.run(lambda: self._send(method, path, timeouts=timeouts))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        timeouts: Timeouts | None = None,
+        repeatable: bool = False,
+    ) -> Answer:
+        endpoint = self._discovery.need(self.name)
+        headers = {}
+        if endpoint.microversion:  # the second name is the one that releases before 2016 know
+            headers["OpenStack-API-Version"] = f"{self.name} {endpoint.microversion}"
+            headers["X-OpenStack-Nova-API-Version"] = endpoint.microversion
+        try:
+            return self._session.send(
+                self.name,
+                method,
+                endpoint.url + path,
+                headers=headers,
+                body=body,
+                timeouts=timeouts,
+                repeatable=repeatable,
+            )
+        except WrongEndpoint:
+            self._discovery.forget(self.name)
+            raise
+
+
+def _with_query(path: str, query: Query | None) -> str:
+    return f"{path}?{urlencode(query, doseq=True)}" if query else path

@@ -1,0 +1,283 @@
+"""Authenticated HTTP to one cloud: log in, send one request, translate what goes wrong.
+
+keystoneauth's plugins hold the credentials and the token; requests carries the calls. Invariants:
+
+- a request is sent once, or twice when the first answer was 401 and a new token could be had (a 401 means that
+  nothing was done, so this is safe for creating calls too);
+- a token that another thread has renewed already is not thrown away;
+- credentials that were refused are not tried again at once, since clouds lock accounts;
+- nothing that is logged or raised holds a header, a body we sent, or a credential.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urljoin
+
+import requests
+from keystoneauth1 import exceptions as ksa
+from keystoneauth1 import loading
+from keystoneauth1.access import AccessInfo
+from keystoneauth1.identity.base import BaseIdentityPlugin
+from keystoneauth1.plugin import BaseAuthPlugin
+from keystoneauth1.session import Session as KeystoneSession
+
+from poolmgr.cloud.openstack.calls import IDENTITY
+from poolmgr.cloud.openstack.errors import Call, Failure, error_of, failure_of
+from poolmgr.cloud.openstack.gate import REDIRECTS, Gate, Timeouts
+from poolmgr.config.settings import CloudSettings
+from poolmgr.errors import AuthFailed, CloudError, CloudUnavailable, ConfigError, OutcomeUnknown, Rejected
+from poolmgr.runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+LOGIN_PAUSES = (60.0, 120.0, 300.0, 600.0, 1800.0)  # after the first, second, ... refused login, seconds
+REDIRECT_LIMIT = 3
+MULTIPLE_CHOICES = 300  # how keystone and glance answer at their root; not an error
+TOKEN_HEADER = "X-Auth-Token"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """A successful answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    call: Call
+
+    def document(self) -> dict[str, Any] | None:
+        """The JSON object in it, None if there is none."""
+        try:
+            document = json.loads(self.content)
+        except ValueError:
+            return None
+        return document if isinstance(document, dict) else None
+
+    def json(self) -> dict[str, Any]:
+        """The JSON object in it. Raises CloudUnavailable when it is something else, a proxy's page perhaps."""
+        document = self.document()
+        if document is None:
+            start = " ".join(self.content[:80].decode("utf-8", "replace").split())
+            raise CloudUnavailable(f"{self.call}: {self.status} without a JSON object: {start!r}")
+        return document
+
+
+class Session:
+    """One login, shared by all threads of a provider."""
+
+    def __init__(
+        self, settings: CloudSettings, gate: Gate, clock: Clock, *, new_id: Callable[[], str]
+    ) -> None:
+        self._cloud = settings.name
+        self._clock = clock
+        self._new_id = new_id
+        self._gate = gate
+        self._http = requests.Session()
+        self._http.mount("https://", gate)
+        self._http.mount("http://", gate)
+        self._http.headers["User-Agent"] = "poolmgr"
+        self._http.headers["Accept"] = "application/json"
+        self._http.verify = (settings.cacert or True) if settings.verify else False
+        self._http.cert = (settings.cert, settings.key) if settings.cert and settings.key else settings.cert
+        self._auth = auth_plugin(settings)
+        self._keystone = KeystoneSession(
+            auth=self._auth,
+            session=self._http,
+            verify=self._http.verify,
+            cert=self._http.cert,
+            redirect=REDIRECT_LIMIT,
+            user_agent="poolmgr",
+        )
+        self._renewing = threading.Lock()
+        self._logging_in = threading.Lock()
+        self._login_failures = 0
+        self._refused_logins = 0  # in a row
+        self._login_after = float("-inf")  # monotonic
+        self._last_login_error = CloudError("no login was tried")
+
+    def close(self) -> None:
+        self._http.close()
+
+    def access(self) -> AccessInfo | None:
+        """The token's facts (project, catalog), logging in if need be; None for plugins without a token."""
+        if not isinstance(self._auth, BaseIdentityPlugin):
+            return None
+        auth = self._auth
+        return self._login(lambda: auth.get_access(self._keystone))
+
+    def project_id(self) -> str | None:
+        return self._login(lambda: self._auth.get_project_id(self._keystone))
+
+    def user_id(self) -> str | None:
+        return self._login(lambda: self._auth.get_user_id(self._keystone))
+
+    def plugin_endpoint(self) -> str | None:
+        """The endpoint that a plugin without a catalog was configured with."""
+        return self._login(lambda: self._auth.get_endpoint(self._keystone))
+
+    def send(
+        self,
+        service: str,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        timeouts: Timeouts | None = None,
+        authenticated: bool = True,
+        repeatable: bool = False,
+    ) -> Answer:
+        """Send one request; `body` as JSON unless None. `repeatable`: a POST that may be done twice.
+
+        Raises the leaves of `errors.RULES`; CloudUnavailable when there was no answer, or OutcomeUnknown
+        when a POST that is not repeatable may have been carried out.
+        """
+        call = Call(self._cloud, service, method, url)
+        lost_is_open = method == "POST" and not repeatable
+        wanted = dict(headers or {})
+        wanted["X-Openstack-Request-Id"] = f"req-{self._new_id()}"
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            wanted["Content-Type"] = "application/json"
+        if authenticated:
+            wanted.update(self._auth_headers())
+        response = self._once(call, wanted, data, timeouts, lost_is_open)
+        if response.status_code == 401 and authenticated:
+            self._renew(wanted.get(TOKEN_HEADER))
+            wanted.update(self._auth_headers())
+            response = self._once(call, wanted, data, timeouts, lost_is_open)
+        if response.status_code <= MULTIPLE_CHOICES:
+            status, content = response.status_code, response.content
+            return Answer(status=status, headers=response.headers, content=content, call=call)
+        failure = _failure(call, response, self._clock.time())
+        log.debug("%s", failure)
+        raise error_of(failure, repeatable=repeatable)
+
+    def _once(
+        self,
+        call: Call,
+        headers: Mapping[str, str],
+        data: bytes | None,
+        timeouts: Timeouts | None,
+        lost_is_open: bool,
+    ) -> requests.Response:
+        """One request, redirects of a GET followed (the gate lets only harmless ones pass)."""
+        url = call.url
+        try:
+            for _ in range(REDIRECT_LIMIT + 1):
+                response = self._http.request(
+                    call.method, url, headers=headers, data=data, timeout=timeouts, allow_redirects=False
+                )
+                target = response.headers.get("location")
+                if call.method != "GET" or response.status_code not in REDIRECTS or not target:
+                    return response
+                url = urljoin(url, target)
+        except requests.RequestException as error:
+            if lost_is_open and was_sent(error):
+                raise OutcomeUnknown(f"{call}: {cause(error)}") from error
+            raise CloudUnavailable(f"{call}: {cause(error)}") from error
+        raise Rejected(f"{call}: redirected more than {REDIRECT_LIMIT} times")
+
+    def _auth_headers(self) -> Mapping[str, str]:
+        return self._login(lambda: self._keystone.get_auth_headers(self._auth)) or {}
+
+    def _renew(self, used: str | None) -> None:
+        """Forget the token `used`, unless another thread has replaced it already."""
+        with self._renewing:
+            if self._auth_headers().get(TOKEN_HEADER) == used:
+                self._auth.invalidate()
+
+    def _login(self, ask: Callable[[], R]) -> R:
+        """What `ask` answers, keystoneauth's errors translated.
+
+        One thread at a time: those that waited for a login that failed get its error, not a try each.
+        """
+        failures = self._login_failures
+        with self._logging_in:
+            if self._login_failures != failures:
+                raise copy.copy(self._last_login_error)
+            rest = self._login_after - self._clock.monotonic()
+            if rest > 0:
+                raise AuthFailed(f"{self._last_login_error}; next login in {rest:.0f} s")
+            try:
+                result = ask()
+            except (ksa.ClientException, CloudError) as error:
+                self._last_login_error = self._login_failed(error)
+                raise self._last_login_error from error
+            self._refused_logins = 0
+            return result
+
+    def _login_failed(self, error: ksa.ClientException | CloudError) -> CloudError:
+        self._login_failures += 1
+        if isinstance(error, CloudError):  # from the gate
+            return error
+        translated = login_error(self._cloud, error, self._clock.time())
+        if isinstance(translated, AuthFailed):
+            pause = LOGIN_PAUSES[min(self._refused_logins, len(LOGIN_PAUSES) - 1)]
+            self._refused_logins += 1
+            self._login_after = self._clock.monotonic() + pause
+        return translated
+
+
+def auth_plugin(settings: CloudSettings) -> BaseAuthPlugin:
+    """The keystoneauth plugin for a cloud's credentials. Raises ConfigError when it does not take them."""
+    try:
+        loader: Any = loading.get_plugin_loader(settings.auth_type)
+        known = {option.dest for option in loader.get_options()}
+        plugin: BaseAuthPlugin = loader.load_from_options(
+            **{name: value for name, value in settings.auth.items() if name in known}
+        )
+    except ksa.ClientException as error:
+        raise ConfigError(f"cloud {settings.name}: auth: {error}") from error
+    return plugin
+
+
+def login_error(cloud: str, error: ksa.ClientException, now: float) -> CloudError:
+    """keystoneauth's error at login as ours. `now` is epoch seconds."""
+    response = getattr(error, "response", None)
+    if isinstance(error, ksa.HttpError) and isinstance(response, requests.Response):
+        call = Call(cloud, IDENTITY, response.request.method or "POST", response.url)
+        return error_of(_failure(call, response, now), repeatable=True)
+    if isinstance(error, ksa.AuthorizationFailure | ksa.MissingAuthMethods | ksa.AuthPluginException):
+        return AuthFailed(f"cloud {cloud}: {error}")
+    return CloudUnavailable(f"cloud {cloud}: {error}")
+
+
+def _failure(call: Call, response: requests.Response, now: float) -> Failure:
+    return failure_of(call, response.status_code, response.headers, response.content, now)
+
+
+#: urllib3's reasons for a connection that was never made.
+NEVER_CONNECTED = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ProxyError")
+
+
+def was_sent(error: requests.RequestException) -> bool:
+    """Whether the request may have reached the cloud. A connection that was never made carried nothing."""
+    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.InvalidURL):
+        return False
+    if isinstance(error, requests.exceptions.SSLError) and "certificate" in str(error).lower():
+        return False
+    return type(_reason(error)).__name__ not in NEVER_CONNECTED
+
+
+def cause(error: requests.RequestException) -> str:
+    """Why there was no answer, in short, without the URL that requests repeats."""
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return "no connection in time"
+    if isinstance(error, requests.exceptions.Timeout):
+        return "no answer in time"
+    return f"no answer: {str(_reason(error) or error)[:200]}"
+
+
+def _reason(error: requests.RequestException) -> object:
+    return getattr(error.args[0], "reason", None) if error.args else None
