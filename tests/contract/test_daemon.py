@@ -16,26 +16,9 @@ import pytest
 from poolmgr.errors import ConfigError
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.runtime.daemon import PidFile
+from tests.fakes import FakeClock
 
 PATIENCE = 30.0
-
-
-class RunningClock:
-    """Waiting costs nothing but its own time, during which `then` may happen."""
-
-    def __init__(self, then=lambda: None) -> None:
-        self.now = 0.0
-        self._then = then
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wait(self, event: threading.Event, seconds: float) -> None:
-        self.now += seconds
-        self._then()
 
 
 @pytest.fixture
@@ -44,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_it_holds_our_number_and_is_gone_after(path):
-    pidfile = PidFile(path, RunningClock())
+    pidfile = PidFile(path, FakeClock())
     pidfile.acquire()
     assert path.read_text() == f"{os.getpid()}\n"
     pidfile.release()
@@ -53,19 +36,20 @@ def test_it_holds_our_number_and_is_gone_after(path):
 
 
 def test_a_second_daemon_waits_ten_seconds_and_gives_up(path):
-    first, clock = PidFile(path, RunningClock()), RunningClock()
+    first, clock = PidFile(path, FakeClock()), FakeClock()
     first.acquire()
     with pytest.raises(ConfigError, match=f"{path}: process {os.getpid()} is running already"):
         PidFile(path, clock).acquire()
-    assert clock.now >= 10.0
+    assert clock.monotonic() >= 10.0
     assert path.read_text() == f"{os.getpid()}\n"
     first.release()
 
 
 def test_a_second_daemon_starts_when_the_first_has_gone_meanwhile(path):
-    first = PidFile(path, RunningClock())
+    first, clock = PidFile(path, FakeClock()), FakeClock()
     first.acquire()
-    second = PidFile(path, RunningClock(then=first.release))
+    clock.at(5.0, first.release)
+    second = PidFile(path, clock)
     second.acquire()
     assert path.read_text() == f"{os.getpid()}\n"
     second.release()
@@ -74,7 +58,7 @@ def test_a_second_daemon_starts_when_the_first_has_gone_meanwhile(path):
 @pytest.mark.parametrize("content", ["", "garbage\n", "4194305\n", "1\n"])  # beyond the highest number; init
 def test_a_stale_file_is_taken_over(path, content):
     path.write_text(content)
-    pidfile = PidFile(path, RunningClock())
+    pidfile = PidFile(path, FakeClock())
     pidfile.acquire()
     assert path.read_text() == f"{os.getpid()}\n"
     pidfile.release()
@@ -86,7 +70,7 @@ def test_a_running_launcher_of_the_reference_is_respected(path):
     try:
         path.write_text(f"{other.pid}\n")
         with pytest.raises(ConfigError, match=f"process {other.pid} is running already"):
-            PidFile(path, RunningClock()).acquire()
+            PidFile(path, FakeClock()).acquire()
     finally:
         other.kill()
         other.wait()
@@ -101,7 +85,7 @@ def test_a_file_removed_between_opening_and_locking_is_not_taken_for_the_lock(pa
         lock(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", lock_late)
-    pidfile = PidFile(path, RunningClock())
+    pidfile = PidFile(path, FakeClock())
     pidfile.acquire()
     assert path.read_text() == f"{os.getpid()}\n"
     pidfile.release()
@@ -109,7 +93,7 @@ def test_a_file_removed_between_opening_and_locking_is_not_taken_for_the_lock(pa
 
 def test_a_directory_that_is_missing_is_the_operators_to_mend(tmp_path):
     with pytest.raises(ConfigError, match=r"Unable to write pid file .*No such file.*-p"):
-        PidFile(tmp_path / "missing" / "nodepool.pid", RunningClock()).acquire()
+        PidFile(tmp_path / "missing" / "nodepool.pid", FakeClock()).acquire()
 
 
 DETACHING = """
@@ -153,6 +137,6 @@ def test_a_detached_daemon_keeps_its_lock_and_nothing_of_the_terminal(path, tmp_
     finally:
         daemon.send_signal(signal.SIGKILL)
         psutil.wait_procs([daemon], timeout=PATIENCE)
-    after = PidFile(path, RunningClock())
+    after = PidFile(path, FakeClock())
     after.acquire()
     after.release()

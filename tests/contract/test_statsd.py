@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +14,7 @@ from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest
 from poolmgr.observe.census import take_census
 from poolmgr.observe.stats import RESOLVE_AGAIN, ApiCall, NullStats, StatsdStats, stats_from
+from tests.fakes import FakeClock
 
 
 class Sink:
@@ -39,22 +39,6 @@ class Sink:
 
     def close(self) -> None:
         self._socket.close()
-
-
-class StillClock:
-    """Stands still until told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wait(self, event: threading.Event, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture
@@ -203,13 +187,13 @@ def test_nothing_is_raised_when_nobody_listens_or_after_the_end(sink, stats):
 
 
 def test_a_host_that_does_not_resolve_is_looked_up_again_later(caplog):
-    clock = StillClock()
+    clock = FakeClock()
     stats = StatsdStats("a" * 64 + ".invalid", clock=clock)  # a label over 63 characters asks no name server
     for _ in range(3):
         stats.cycle("north", 0.1)
     assert len(caplog.records) == 1
     assert "No metrics" in caplog.text
-    clock.now += RESOLVE_AGAIN
+    clock.advance(RESOLVE_AGAIN)
     stats.cycle("north", 0.1)
     assert len(caplog.records) == 2
 
