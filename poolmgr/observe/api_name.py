@@ -22,6 +22,8 @@ def api_call_name(url: str, project_id: str | None = None) -> str:
     )
     if parts and parts[-1] == "detail":
         return "_".join(parts[-2:])
+    if parts[-2:] == ["auth", "tokens"]:  # the reference does not count these calls
+        return "tokens"
     named = [
         part.removesuffix("s") if at + 1 < len(parts) else part
         for at, part in enumerate(parts)

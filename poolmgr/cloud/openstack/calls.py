@@ -1,63 +1,19 @@
-"""API calls as facts: what was asked of which service, what came back, and how a call is counted.
+"""Which service an HTTP request belongs to, and how many were sent (metrics.md 5).
 
-The names are those of the `openstack.api` metrics (metrics.md 5), so existing dashboards keep working; calls for
-tokens and version documents, which the reference does not count, are `identity.POST.tokens` and
+Calls for tokens and version documents, which the reference does not count, are `identity.POST.tokens` and
 `identity.GET.discovery`.
 """
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from poolmgr.observe.stats import ApiCall
+
 IDENTITY = "identity"
-
-_VERSION = re.compile(r"v\d+(\.\d+)?")
-_PROJECT = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ApiCall:
-    """One HTTP request that was sent. `seconds` leaves out what our own limiter made it wait."""
-
-    service: str  # compute, network, image, identity, ...
-    method: str
-    name: str
-    status: int | None  # None: no answer
-    seconds: float
-
-    @property
-    def key(self) -> str:
-        """`<service>.<METHOD>.<name>`, as metrics and counters have it."""
-        return f"{self.service}.{self.method}.{self.name}"
-
-
-def call_name(path: str) -> str:
-    """The metric name of a URL path: `/v2.1/servers/<id>/action` is `server_action`; "/" is `discovery`.
-
-    The rule is that of metrics.md 5: without version, project id and `.json`, every second part, singular
-    when another part follows.
-    """
-    parts = [part for part in path.split("?", maxsplit=1)[0].removesuffix(".json").split("/") if part]
-    if parts and _VERSION.fullmatch(parts[0]):
-        parts = parts[1:]
-    if parts and _PROJECT.fullmatch(parts[0]):
-        parts = parts[1:]
-    if not parts:
-        return "discovery"
-    if parts[-1] in ("detail", "tokens"):
-        wanted = parts[-2:] if parts[-1] == "detail" else parts[-1:]
-        return "_".join(wanted)
-    names = [
-        part.removesuffix("s") if place + 1 < len(parts) else part
-        for place, part in enumerate(parts)
-        if place % 2 == 0
-    ]
-    return "_".join(names)
 
 
 class ServiceMap:
@@ -71,26 +27,23 @@ class ServiceMap:
         self._bases = {**self._bases, base_url.rstrip("/"): service}
 
     def locate(self, url: str) -> tuple[str, str]:
-        """(service, path) of `url`; the path is relative to the service's base, without the query."""
+        """(service, path) of `url`; the path of a known service is relative to its base."""
         bare = url.split("?", maxsplit=1)[0]
-        bases = [b for b in self._bases if bare == b or bare.startswith(b + "/")]
+        bases = [base for base in self._bases if bare.startswith(base + "/")]
         if not bases:
-            return IDENTITY, _without_mount(urlsplit(bare).path)
+            return IDENTITY, _from_version(urlsplit(bare).path)
         base = max(bases, key=len)
         return self._bases[base], bare[len(base) :]
 
 
-def _without_mount(path: str) -> str:
-    """`/identity/v3/auth/tokens` as `/v3/auth/tokens`; a path without a version as "/"."""
-    parts = path.split("/")
-    for place, part in enumerate(parts):
-        if _VERSION.fullmatch(part):
-            return "/" + "/".join(parts[place:])
-    return "/"
+def _from_version(path: str) -> str:
+    """A path below whatever its service is mounted under; a version document's own is "/"."""
+    head, mark, tail = path.rpartition("/auth/")
+    return mark + tail if mark else "/"
 
 
 class CallCounter:
-    """Counts by `ApiCall.key`; thread-safe."""
+    """Counts by `<service>.<METHOD>.<name>`; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -98,7 +51,7 @@ class CallCounter:
 
     def add(self, call: ApiCall) -> None:
         with self._lock:
-            self._counts[call.key] += 1
+            self._counts[f"{call.service}.{call.method}.{call.name}"] += 1
 
     def counts(self) -> Mapping[str, int]:
         with self._lock:

@@ -11,7 +11,7 @@ from typing import Any
 from poolmgr.cloud.api import CloudInfo
 from poolmgr.cloud.openstack.addresses import AddressRules, roles_of
 from poolmgr.cloud.openstack.boot import create_body
-from poolmgr.cloud.openstack.calls import ApiCall, ServiceMap
+from poolmgr.cloud.openstack.calls import ServiceMap
 from poolmgr.cloud.openstack.compute import Compute
 from poolmgr.cloud.openstack.discovery import Discovery
 from poolmgr.cloud.openstack.errors import StaleName
@@ -41,6 +41,7 @@ from poolmgr.model.server import (
     ServerSpec,
     ServerStatus,
 )
+from poolmgr.observe.stats import ApiCall
 from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)

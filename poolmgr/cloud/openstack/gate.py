@@ -15,10 +15,12 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from poolmgr.cloud.openstack.calls import ApiCall, CallCounter, ServiceMap, call_name
+from poolmgr.cloud.openstack.calls import CallCounter, ServiceMap
 from poolmgr.cloud.openstack.errors import retry_after
 from poolmgr.cloud.openstack.limiter import RateLimiter
 from poolmgr.errors import Rejected
+from poolmgr.observe.api_name import api_call_name
+from poolmgr.observe.stats import ApiCall
 from poolmgr.runtime.clock import Clock
 
 Timeouts = tuple[float, float]  # seconds: to connect, to wait for (more of) an answer
@@ -87,7 +89,7 @@ class Gate(HTTPAdapter):
                 ApiCall(
                     service=service,
                     method=request.method or "GET",
-                    name=call_name(path),
+                    name=api_call_name(path),
                     status=status,
                     seconds=self._clock.monotonic() - began,
                 )

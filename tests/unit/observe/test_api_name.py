@@ -30,6 +30,7 @@ PROJECT = "0123456789abcdef0123456789abcdef"
         ("/v2/images/i-1/file", "image_file"),
         ("https://cloud.example.org/image/v2/images/i-1", "image"),  # the reference says image_image
         ("https://cloud.example.org/compute/v2.1/servers", "servers"),
+        ("https://keystone.example.org/v3/auth/tokens", "tokens"),
         ("https://nova.example.org/", "discovery"),
         ("https://nova.example.org/v2.1/", "discovery"),
     ],
