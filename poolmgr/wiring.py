@@ -111,6 +111,10 @@ class LauncherDaemon:
             self._fleet.start(settings)
         self._watcher.start()
 
+    def interrupt(self) -> None:
+        """Make `start` return soon if it is waiting; from any thread. `stop` has to follow."""
+        self._stopping.set()
+
     def stop(self, timeout: float) -> bool:
         """Stop taking work, finish or hand back what is in hand, release and close. Whether all went in time."""
         self._stopping.set()
