@@ -41,6 +41,7 @@ class FaultKind(enum.Enum):
     IGNORED_DELETE = "ignored-delete"  # 204, and nothing happens
     ERROR_DELETE = "error-delete"  # accepted; the server goes to ERROR and stays
     LEAKED_PORT = "leaked-port"  # the server goes, its ports stay, DOWN
+    FAILED_TASK = "failed-task"  # a Glance task ends in failure, with `message`
 
 
 _DEFAULT_OPERATIONS: dict[FaultKind, tuple[str, ...]] = {
@@ -55,6 +56,7 @@ _DEFAULT_OPERATIONS: dict[FaultKind, tuple[str, ...]] = {
     FaultKind.IGNORED_DELETE: ("compute.DELETE.server",),
     FaultKind.ERROR_DELETE: ("compute.DELETE.server",),
     FaultKind.LEAKED_PORT: ("compute.DELETE.server",),
+    FaultKind.FAILED_TASK: ("image.POST.tasks",),
 }
 
 _SECONDS = {FaultKind.HANG: 3600.0, FaultKind.SLOW: 5.0, FaultKind.STALE_LIST: 5.0}

@@ -322,12 +322,24 @@ class Networking:
         )
         raise Refusal(404, message, kind="ExternalGatewayForFloatingIPNotFound")
 
-    def bind(self, floating_id: str, port_id: str | None, fixed_address: str | None = None) -> FloatingIp:
-        """Bind a floating IP to a port, away from any other one; None only unbinds."""
+    def bind(
+        self,
+        floating_id: str,
+        port_id: str | None,
+        fixed_address: str | None = None,
+        *,
+        check_route: bool = True,
+    ) -> FloatingIp:
+        """Bind a floating IP to a port, away from any other one; None only unbinds.
+
+        `check_route` False: as nova-network does it, without routers. Raises Refusal.
+        """
         floating = self.floating_ip(floating_id)
         if port_id == floating.port_id:
             return floating
-        router = self._check_binding(floating.network_id, self.port(port_id)) if port_id else None
+        router = None
+        if port_id and check_route:
+            router = self._check_binding(floating.network_id, self.port(port_id))
         self._unbind(floating)
         if port_id is None:
             return self.floating_ips[floating_id]

@@ -1,0 +1,433 @@
+"""Neutron: networks, subnets, routers, ports, floating IPs, groups, quotas (Networking API reference v2.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from poolmgr.simcloud.envelope import next_query, refused, timestamp
+from poolmgr.simcloud.faults import FaultKind
+from poolmgr.simcloud.refusal import Refusal, bad_request, neutron_quota, no_such
+from poolmgr.simcloud.routes import Call, Handler, Route, empty, json_response
+from poolmgr.simcloud.things import FloatingIp, Network, Port, Router, SecurityGroup, Subnet
+from poolmgr.simcloud.wire import Response
+
+_KINDS = {
+    400: "BadRequest",
+    403: "Forbidden",
+    404: "HTTPNotFound",
+    409: "Conflict",
+    500: "HTTPInternalServerError",
+}
+_NOT_FILTERS = {"fields", "limit", "marker", "sort_key", "sort_dir", "page_reverse"}
+
+
+def refuse(refusal: Refusal) -> Response:
+    if refusal.status in (401, 429, 503):
+        error = {"code": refusal.status, "title": refusal.kind or "Error", "message": refusal.message}
+        return refused(refusal, {"error": error})
+    kind = refusal.kind or _KINDS.get(refusal.status, "HTTPInternalServerError")
+    return refused(refusal, {"NeutronError": {"type": kind, "message": refusal.message, "detail": ""}})
+
+
+def root(call: Call) -> Response:
+    entry = {"id": "v2.0", "status": "CURRENT", "links": [{"rel": "self", "href": f"{call.base}/v2.0/"}]}
+    return json_response({"versions": [entry]})
+
+
+def version(call: Call) -> Response:
+    names = ("networks", "subnets", "ports", "routers", "floatingips", "security-groups", "quotas")
+    rows = [
+        {"name": n, "collection": n, "links": [{"rel": "self", "href": f"{call.base}/v2.0/{n}"}]}
+        for n in names
+    ]
+    return json_response({"resources": rows})
+
+
+# -- how things look -------------------------------------------------------------------------------------
+
+
+def _network(call: Call, network: Network) -> dict[str, Any]:
+    return {
+        "id": network.id,
+        "name": network.name,
+        "status": "ACTIVE",
+        "admin_state_up": network.admin_state_up,
+        "shared": network.shared,
+        "router:external": network.external,
+        "subnets": list(network.subnets),
+        "port_security_enabled": network.port_security,
+        "mtu": 1450,
+        "description": "",
+        "tags": [],
+        "availability_zones": ["nova"],
+        **_tenant(call, mine=not network.external),
+    }
+
+
+def _subnet(call: Call, subnet: Subnet) -> dict[str, Any]:
+    return {
+        "id": subnet.id,
+        "name": subnet.name,
+        "network_id": subnet.network_id,
+        "cidr": subnet.cidr,
+        "ip_version": subnet.version,
+        "gateway_ip": subnet.gateway,
+        "enable_dhcp": subnet.version == 4,
+        "ipv6_address_mode": None if subnet.version == 4 else "slaac",
+        "ipv6_ra_mode": None if subnet.version == 4 else "slaac",
+        "dns_nameservers": [],
+        "host_routes": [],
+        "tags": [],
+        **_tenant(call),
+    }
+
+
+def _router(call: Call, router: Router) -> dict[str, Any]:
+    gateway = None
+    if router.external_network_id is not None:
+        gateway = {"network_id": router.external_network_id, "enable_snat": True, "external_fixed_ips": []}
+    return {
+        "id": router.id,
+        "name": router.name,
+        "status": "ACTIVE",
+        "admin_state_up": True,
+        "external_gateway_info": gateway,
+        "routes": [],
+        "tags": [],
+        **_tenant(call),
+    }
+
+
+def _port(call: Call, port: Port) -> dict[str, Any]:
+    return {
+        "id": port.id,
+        "name": port.name,
+        "network_id": port.network_id,
+        "mac_address": port.mac,
+        "fixed_ips": [{"subnet_id": s, "ip_address": a} for s, a in port.fixed_ips],
+        "device_id": port.device_id,
+        "device_owner": port.device_owner,
+        "status": port.status,
+        "admin_state_up": True,
+        "security_groups": list(port.security_groups),
+        "description": port.description,
+        "tags": list(port.tags),
+        "port_security_enabled": True,
+        "binding:vnic_type": "normal",
+        "created_at": timestamp(port.created),
+        "updated_at": timestamp(port.created),
+        **_tenant(call),
+    }
+
+
+def _floating_ip(call: Call, floating: FloatingIp) -> dict[str, Any]:
+    return {
+        "id": floating.id,
+        "floating_ip_address": floating.address,
+        "floating_network_id": floating.network_id,
+        "port_id": floating.port_id,
+        "fixed_ip_address": floating.fixed_address,
+        "router_id": floating.router_id,
+        "status": floating.status,
+        "description": floating.description,
+        "tags": list(floating.tags),
+        "port_details": None,
+        "created_at": timestamp(floating.created),
+        "updated_at": timestamp(floating.created),
+        **_tenant(call),
+    }
+
+
+def _group(call: Call, group: SecurityGroup) -> dict[str, Any]:
+    return {
+        "id": group.id,
+        "name": group.name,
+        "description": group.description,
+        "security_group_rules": [],
+        "stateful": True,
+        "tags": [],
+        **_tenant(call),
+    }
+
+
+def _tenant(call: Call, *, mine: bool = True) -> dict[str, str]:
+    project_id = call.cloud.identity.credentials.project_id if mine else "0" * 32
+    return {"tenant_id": project_id, "project_id": project_id}
+
+
+# -- lists -----------------------------------------------------------------------------------------------
+
+
+def _lister(
+    collection: str, read: Callable[[Call], Iterable[Any]], look: Callable[[Call, Any], Any]
+) -> Handler:
+    """A list with Neutron's filters (any attribute, several values are alternatives), fields and paging."""
+
+    def answer(call: Call) -> Response:
+        rows = [look(call, thing) for thing in read(call)]
+        for name, values in call.query.items():
+            if name not in _NOT_FILTERS:
+                rows = [row for row in rows if _matches(row, name, values)]
+        rows, more = _cut(call, rows)
+        body: dict[str, Any] = {}
+        if more:
+            href = f"{call.base}/v2.0/{_path(collection)}?{next_query(call, rows[-1]['id'])}"
+            body[f"{collection}_links"] = [{"rel": "next", "href": href}]
+        if fields := call.query.get("fields"):
+            names = {n for f in fields for n in f.split(",")}
+            rows = [{name: value for name, value in row.items() if name in names} for row in rows]
+        return json_response({collection: rows, **body})
+
+    return answer
+
+
+def _path(collection: str) -> str:
+    return collection.replace("_", "-")
+
+
+def _matches(row: Mapping[str, Any], name: str, values: list[str]) -> bool:
+    if name == "fixed_ips":
+        wanted = {v.partition("ip_address=")[2] for v in values}
+        return any(f["ip_address"] in wanted for f in row.get("fixed_ips", ()))
+    if name not in row:
+        return True
+    value = row[name]
+    if isinstance(value, list):
+        return any(v in value for v in values)
+    shown = "" if value is None else str(value)
+    return any(shown.lower() == v.lower() if isinstance(value, bool) else shown == v for v in values)
+
+
+def _cut(call: Call, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+    """Paging: only where the client asks for it."""
+    marker, limit = call.one("marker"), call.one("limit")
+    if marker:
+        ids = [row["id"] for row in rows]
+        if marker not in ids:
+            raise no_such("port", marker)
+        rows = rows[ids.index(marker) + 1 :]
+    if not limit:
+        return rows, False
+    if not limit.isdigit():
+        raise bad_request(f"Invalid input for limit. '{limit}' is not an integer.")
+    return rows[: int(limit)], 0 < int(limit) < len(rows)
+
+
+def _shower(entity: str, find: Callable[[Call, str], Any], look: Callable[[Call, Any], Any]) -> Handler:
+    def answer(call: Call) -> Response:
+        return json_response({entity: look(call, find(call, call.params["id"]))})
+
+    return answer
+
+
+def _find(things: Mapping[str, Any], kind: str, thing_id: str) -> Any:
+    if thing_id not in things:
+        raise no_such(kind, thing_id)
+    return things[thing_id]
+
+
+# -- ports -----------------------------------------------------------------------------------------------
+
+
+def create_port(call: Call) -> Response:
+    if call.trouble.of(FaultKind.QUOTA):
+        raise neutron_quota("port")
+    given = call.entity("port")
+    networking = call.cloud.networking
+    fields: dict[str, Any] = {
+        "name": str(given.get("name") or ""),
+        "description": str(given.get("description") or ""),
+        "device_id": str(given.get("device_id") or ""),
+        "device_owner": str(given.get("device_owner") or ""),
+    }
+    if "security_groups" in given:
+        groups = given["security_groups"] or ()
+        fields["security_groups"] = tuple(_find(networking.groups, "security group", g).id for g in groups)
+    port = networking.create_port(str(given.get("network_id")), **fields)
+    return json_response({"port": _port(call, port)}, 201)
+
+
+def update_port(call: Call) -> Response:
+    allowed = ("name", "description", "device_id", "device_owner")
+    changes = {k: str(v or "") for k, v in call.entity("port").items() if k in allowed}
+    port = call.cloud.networking.update_port(call.params["id"], **changes)
+    return json_response({"port": _port(call, port)})
+
+
+def delete_port(call: Call) -> Response:
+    call.cloud.networking.port(call.params["id"])
+    if not call.trouble.of(FaultKind.IGNORED_DELETE):
+        call.cloud.networking.delete_port(call.params["id"])
+    return empty()
+
+
+# -- floating IPs ----------------------------------------------------------------------------------------
+
+
+def create_floating_ip(call: Call) -> Response:
+    if call.trouble.of(FaultKind.QUOTA):
+        raise neutron_quota("floatingip")
+    given = call.entity("floatingip")
+    floating = call.cloud.networking.create_floating_ip(
+        str(given.get("floating_network_id")),
+        port_id=given.get("port_id"),
+        fixed_address=given.get("fixed_ip_address"),
+        description=str(given.get("description") or ""),
+    )
+    return json_response({"floatingip": _floating_ip(call, floating)}, 201)
+
+
+def update_floating_ip(call: Call) -> Response:
+    given, networking = call.entity("floatingip"), call.cloud.networking
+    floating = networking.floating_ip(call.params["id"])
+    if "port_id" in given:
+        floating = networking.bind(floating.id, given["port_id"], given.get("fixed_ip_address"))
+    if "description" in given:
+        floating = networking.update_floating_ip(floating.id, description=str(given["description"] or ""))
+    return json_response({"floatingip": _floating_ip(call, floating)})
+
+
+def delete_floating_ip(call: Call) -> Response:
+    call.cloud.networking.floating_ip(call.params["id"])
+    if not call.trouble.of(FaultKind.IGNORED_DELETE):
+        call.cloud.networking.delete_floating_ip(call.params["id"])
+    return empty()
+
+
+# -- security groups, tags, quotas -----------------------------------------------------------------------
+
+
+def create_group(call: Call) -> Response:
+    given = call.entity("security_group")
+    group = call.cloud.networking.create_group(str(given.get("name")), str(given.get("description") or ""))
+    return json_response({"security_group": _group(call, group)}, 201)
+
+
+def delete_group(call: Call) -> Response:
+    call.cloud.networking.delete_group(call.params["id"])
+    return empty()
+
+
+def set_tags(call: Call) -> Response:
+    """PUT of all tags of a port or floating IP."""
+    networking, thing_id = call.cloud.networking, call.params["id"]
+    tags = tuple(str(t) for t in (call.json or {}).get("tags", ()))
+    if "/ports/" in call.request.path:
+        networking.update_port(thing_id, tags=tags)
+    else:
+        networking.update_floating_ip(thing_id, tags=tags)
+    return json_response({"tags": list(tags)})
+
+
+_QUOTAS = {"port": "ports", "floatingip": "floating_ips", "security_group": "security_groups"}
+
+
+def quotas(call: Call) -> Response:
+    quota, used = call.cloud.quota, call.cloud.resources_used()
+    limits = {name: int(quota.limit(ours)) for name, ours in _QUOTAS.items()}
+    if not call.request.path.removesuffix(".json").endswith("/details"):
+        return json_response({"quota": {**limits, "network": -1, "subnet": -1, "router": -1}})
+    details = {
+        name: {"limit": limits[name], "used": int(used[ours]), "reserved": 0}
+        for name, ours in _QUOTAS.items()
+    }
+    return json_response({"quota": details})
+
+
+def extensions(call: Call) -> Response:  # noqa: ARG001 - the same for every cloud
+    aliases = (
+        "router",
+        "security-group",
+        "quotas",
+        "quota_details",
+        "standard-attr-description",
+        "external-net",
+    )
+    return json_response(
+        {"extensions": [{"alias": a, "name": a, "description": "", "links": []} for a in aliases]}
+    )
+
+
+_TABLE: tuple[tuple[str, str, str, Handler], ...] = (
+    ("GET", "/extensions", "extensions", extensions),
+    (
+        "GET",
+        "/networks",
+        "networks",
+        _lister("networks", lambda c: c.cloud.networking.networks.values(), _network),
+    ),
+    (
+        "GET",
+        "/networks/{id}",
+        "network",
+        _shower("network", lambda c, i: _find(c.cloud.networking.networks, "network", i), _network),
+    ),
+    (
+        "GET",
+        "/subnets",
+        "subnets",
+        _lister("subnets", lambda c: c.cloud.networking.subnets.values(), _subnet),
+    ),
+    (
+        "GET",
+        "/subnets/{id}",
+        "subnet",
+        _shower("subnet", lambda c, i: _find(c.cloud.networking.subnets, "subnet", i), _subnet),
+    ),
+    (
+        "GET",
+        "/routers",
+        "routers",
+        _lister("routers", lambda c: c.cloud.networking.routers.values(), _router),
+    ),
+    (
+        "GET",
+        "/routers/{id}",
+        "router",
+        _shower("router", lambda c, i: _find(c.cloud.networking.routers, "router", i), _router),
+    ),
+    ("GET", "/ports", "ports", _lister("ports", lambda c: c.cloud.networking.ports.values(), _port)),
+    ("POST", "/ports", "ports", create_port),
+    ("GET", "/ports/{id}", "port", _shower("port", lambda c, i: c.cloud.networking.port(i), _port)),
+    ("PUT", "/ports/{id}", "port", update_port),
+    ("DELETE", "/ports/{id}", "port", delete_port),
+    (
+        "GET",
+        "/floatingips",
+        "floatingips",
+        _lister("floatingips", lambda c: c.cloud.networking.floating_ips.values(), _floating_ip),
+    ),
+    ("POST", "/floatingips", "floatingips", create_floating_ip),
+    (
+        "GET",
+        "/floatingips/{id}",
+        "floatingip",
+        _shower("floatingip", lambda c, i: c.cloud.networking.floating_ip(i), _floating_ip),
+    ),
+    ("PUT", "/floatingips/{id}", "floatingip", update_floating_ip),
+    ("DELETE", "/floatingips/{id}", "floatingip", delete_floating_ip),
+    (
+        "GET",
+        "/security-groups",
+        "security-groups",
+        _lister("security_groups", lambda c: c.cloud.networking.groups.values(), _group),
+    ),
+    ("POST", "/security-groups", "security-groups", create_group),
+    (
+        "GET",
+        "/security-groups/{id}",
+        "security-group",
+        _shower("security_group", lambda c, i: _find(c.cloud.networking.groups, "security group", i), _group),
+    ),
+    ("DELETE", "/security-groups/{id}", "security-group", delete_group),
+    ("GET", "/quotas/{project}", "quota", quotas),
+    ("GET", "/quotas/{project}/details", "quota_detail", quotas),
+    ("GET", "/quotas/{project}/details.json", "quota_detail", quotas),
+)
+
+ROUTES = (
+    *(Route(method=m, path=p, operation=o, handler=h) for m, p, o, h in _TABLE),
+    Route(method="PUT", path="/ports/{id}/tags", operation="port_tag", handler=set_tags),
+    Route(method="PUT", path="/floatingips/{id}/tags", operation="floatingip_tag", handler=set_tags),
+)

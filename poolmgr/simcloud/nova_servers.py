@@ -1,0 +1,310 @@
+"""Nova's servers: list, show, create, delete, actions (Compute API reference, "Servers")."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from poolmgr.simcloud.compute import ServerRequest
+from poolmgr.simcloud.envelope import next_query, page, seconds_of
+from poolmgr.simcloud.nova_view import Renderer, links
+from poolmgr.simcloud.refusal import Refusal, bad_request, conflict, no_such
+from poolmgr.simcloud.routes import Call, empty, json_response
+from poolmgr.simcloud.things import Flavor, Server
+from poolmgr.simcloud.wire import Response
+from poolmgr.simcloud.world import SimCloud
+
+_RENDERER = Renderer()
+_FILTERS = {"limit", "marker", "changes-since", "changes-before", "status", "name", "tags", "sort_key"}
+_FILTERS |= {
+    "sort_dir",
+    "deleted",
+    "all_tenants",
+    "image",
+    "flavor",
+    "uuid",
+    "availability_zone",
+    "ip",
+    "ip6",
+}
+_NETWORKS_REQUIRED = (2, 37)
+_STRICT_FILTERS = (2, 75)
+
+
+def list_detail(call: Call) -> Response:
+    servers, more = _page(call)
+    return _list(call, servers, [_rendered(call, s) for s in servers], more=more)
+
+
+def list_brief(call: Call) -> Response:
+    servers, more = _page(call)
+    briefs = [
+        json_response({"id": s.id, "name": s.name, "links": links(call.base, "servers", s.id)}).body
+        for s in servers
+    ]
+    return _list(call, servers, briefs, more=more)
+
+
+def _rendered(call: Call, server: Server) -> bytes:
+    return _RENDERER.rendered(call.cloud, server, call.base, call.microversion)
+
+
+def _list(call: Call, servers: Sequence[Server], rendered: Sequence[bytes], *, more: bool) -> Response:
+    body = b'{"servers":[' + b",".join(rendered) + b"]"
+    if more:
+        path = "/servers/detail" if call.request.path.endswith("detail") else "/servers"
+        href = f"{call.base}/v2.1{path}?{next_query(call, servers[-1].id)}"
+        body += b',"servers_links":' + json_response([{"rel": "next", "href": href}]).body
+    return Response(body=body + b"}")
+
+
+def _page(call: Call) -> tuple[Sequence[Server], bool]:
+    return page(_matching(call), call, most=call.cloud.config.page_size)
+
+
+def _matching(call: Call) -> Sequence[Server]:
+    """What the query asks for, newest first; with changes-since the deleted ones too."""
+    compute = call.cloud.compute
+    servers: Sequence[Server] = compute.list(call.trouble)
+    if not call.query:
+        return servers
+    if call.microversion >= _STRICT_FILTERS and (unknown := set(call.query) - _FILTERS):
+        name = sorted(unknown)[0]
+        message = f"Invalid input for query parameters {name}. Additional properties are not allowed"
+        raise bad_request(message)
+    if since := call.one("changes-since"):
+        oldest = seconds_of(since)
+        servers = [s for s in (*servers, *compute.deleted) if s.updated >= oldest]
+    if status := call.one("status"):
+        servers = [s for s in servers if s.status == status.upper()]
+    if name_pattern := call.one("name"):
+        servers = [s for s in servers if re.search(name_pattern, s.name)]
+    if tags := call.one("tags"):
+        servers = [s for s in servers if set(tags.split(",")) <= set(s.tags)]
+    return servers
+
+
+def show(call: Call) -> Response:
+    server = call.cloud.compute.server(call.params["id"])
+    return Response(body=b'{"server":' + _rendered(call, server) + b"}")
+
+
+def delete(call: Call) -> Response:
+    call.cloud.compute.delete(call.params["id"], call.trouble)
+    return empty()
+
+
+def metadata(call: Call) -> Response:
+    server_id = call.params["id"]
+    if call.request.method == "GET":
+        return json_response({"metadata": dict(call.cloud.compute.server(server_id).metadata)})
+    known = call.cloud.compute.server(server_id).metadata if call.request.method == "POST" else {}
+    changed = call.cloud.compute.set_metadata(server_id, {**known, **call.entity("metadata")})
+    return json_response({"metadata": dict(changed.metadata)})
+
+
+def interfaces(call: Call) -> Response:
+    """The ports of a server, as os-interface shows them."""
+    call.cloud.compute.server(call.params["id"])
+    shown = [
+        {
+            "port_id": port.id,
+            "net_id": port.network_id,
+            "mac_addr": port.mac,
+            "port_state": port.status,
+            "fixed_ips": [{"subnet_id": s, "ip_address": a} for s, a in port.fixed_ips],
+        }
+        for port in call.cloud.networking.ports_of(call.params["id"])
+    ]
+    return json_response({"interfaceAttachments": shown})
+
+
+# -- create ----------------------------------------------------------------------------------------------
+
+
+def create(call: Call) -> Response:
+    body = call.entity("server")
+    server = call.cloud.compute.create(_request(call, body), call.trouble)
+    answer = {
+        "id": server.id,
+        "links": links(call.base, "servers", server.id),
+        "OS-DCF:diskConfig": "MANUAL",
+        "security_groups": [{"name": name} for name in server.security_groups],
+        "adminPass": "aB3dE5fG7hJ9",
+    }
+    location = {"Location": f"{call.base}/v2.1/servers/{server.id}"}
+    return json_response({"server": answer}, 202, location)
+
+
+def _request(call: Call, body: Mapping[str, Any]) -> ServerRequest:
+    cloud = call.cloud
+    image_id, volume_gib, delete_volume = _boot_source(cloud, body)
+    networks, ports = _networks(call, body.get("networks"))
+    return ServerRequest(
+        name=_name(body),
+        flavor=_flavor(cloud, body),
+        image_id=image_id,
+        networks=networks,
+        ports=ports,
+        zone=body.get("availability_zone"),
+        key_name=body.get("key_name"),
+        security_groups=_groups(cloud, body),
+        metadata=_metadata(body),
+        user_data=_user_data(body),
+        config_drive=bool(body.get("config_drive")),
+        tags=tuple(body.get("tags") or ()) if call.microversion >= (2, 52) else (),
+        volume_gib=volume_gib,
+        delete_volume=delete_volume,
+    )
+
+
+def _name(body: Mapping[str, Any]) -> str:
+    name = body.get("name")
+    if not isinstance(name, str) or not name.strip() or len(name) > 255:
+        raise bad_request(f"Invalid input for field/attribute name. Value: {name}. '{name}' is too short")
+    return name
+
+
+def _flavor(cloud: SimCloud, body: Mapping[str, Any]) -> Flavor:
+    reference = str(body.get("flavorRef", "")).rsplit("/", 1)[-1]
+    if reference not in cloud.compute.flavors:
+        raise bad_request(f"Flavor {reference} could not be found.")  # 400, not 404: measured
+    return cloud.compute.flavors[reference]
+
+
+def _boot_source(cloud: SimCloud, body: Mapping[str, Any]) -> tuple[str | None, int, bool]:
+    """Image, size of the boot volume (0: none), and whether the volume goes with the server."""
+    devices = body.get("block_device_mapping_v2") or ()
+    root = next((d for d in devices if str(d.get("boot_index", "")) == "0"), None)
+    reference = str(body.get("imageRef") or "").rsplit("/", 1)[-1]
+    if root is None:
+        _check_image(cloud, reference)
+        return reference, 0, True
+    if root.get("source_type") != "image" or root.get("destination_type") != "volume":
+        raise bad_request("Block Device Mapping is Invalid.")
+    _check_image(cloud, str(root.get("uuid")))
+    size = int(root.get("volume_size") or 0)
+    if size <= 0:
+        raise bad_request("Block Device Mapping is Invalid: You specified more local devices than the limit")
+    return str(root.get("uuid")), size, bool(root.get("delete_on_termination"))
+
+
+def _check_image(cloud: SimCloud, image_id: str) -> None:
+    if not image_id:
+        raise bad_request("Block Device Mapping is Invalid: You must specify an image or a boot device.")
+    image = cloud.images.images.get(image_id)
+    if image is None:
+        raise bad_request("Can not find requested image")
+    if image.status != "active":
+        raise bad_request(f"Image {image_id} is not active.")
+
+
+def _networks(call: Call, wanted: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids of the networks to make ports on, and of the ports given."""
+    cloud = call.cloud
+    usable = [n.id for n in cloud.networking.networks.values() if n.pluggable]
+    if wanted is None and call.microversion >= _NETWORKS_REQUIRED:
+        raise bad_request("Invalid input for field/attribute server. 'networks' is a required property")
+    if "network" not in cloud.shape.services:
+        return tuple(usable), ()  # nova-network gives every server all its networks
+    if wanted in (None, "auto", [], ()):
+        if len(usable) > 1:
+            message = "Multiple possible networks found, use a Network ID to be more specific."
+            raise conflict(message, "conflictingRequest")
+        return tuple(usable), ()
+    if wanted == "none":
+        return (), ()
+    if not isinstance(wanted, list):
+        raise bad_request("Invalid input for field/attribute networks.")
+    networks = tuple(_network(cloud, str(w["uuid"])) for w in wanted if w.get("uuid") and not w.get("port"))
+    return networks, tuple(_port(cloud, str(w["port"])) for w in wanted if w.get("port"))
+
+
+def _network(cloud: SimCloud, network_id: str) -> str:
+    network = cloud.networking.networks.get(network_id)
+    if network is None:
+        raise bad_request(f"Network {network_id} could not be found.")
+    if not network.pluggable:
+        raise Refusal(403, f"It is not allowed to create an interface on external network {network_id}")
+    return network_id
+
+
+def _port(cloud: SimCloud, port_id: str) -> str:
+    port = cloud.networking.ports.get(port_id)
+    if port is None:
+        raise bad_request(f"Port {port_id} could not be found.")
+    if port.device_id:
+        raise conflict(f"Port {port_id} is still in use.", "conflictingRequest")
+    return port_id
+
+
+def _groups(cloud: SimCloud, body: Mapping[str, Any]) -> tuple[str, ...]:
+    names = [str(group.get("name")) for group in body.get("security_groups") or ()]
+    return tuple(cloud.networking.group_named(name).name for name in names)
+
+
+def _metadata(body: Mapping[str, Any]) -> dict[str, str]:
+    metadata = body.get("metadata") or {}
+    if len(metadata) > 128:
+        raise Refusal(403, "Maximum number of metadata items exceeds 128", kind="forbidden")
+    for key, value in metadata.items():
+        if not isinstance(value, str) or len(value) > 255 or len(key) > 255:
+            raise bad_request(
+                f"Invalid input for field/attribute {key}. Value: {value}. '{value}' is too long"
+            )
+    return dict(metadata)
+
+
+def _user_data(body: Mapping[str, Any]) -> str | None:
+    data = body.get("user_data")
+    if data is None:
+        return None
+    try:
+        base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise bad_request("Invalid input for field/attribute user_data. It is not a 'base64'") from error
+    if len(data) > 65535:
+        raise bad_request("Invalid input for field/attribute user_data. It is too long")
+    return str(data)
+
+
+# -- actions ---------------------------------------------------------------------------------------------
+
+
+def action(call: Call) -> Response:
+    server_id, body = call.params["id"], call.json
+    call.cloud.compute.server(server_id)
+    name = next(iter(body), "") if isinstance(body, Mapping) else ""
+    match name:
+        case "os-getConsoleOutput":
+            return json_response({"output": call.cloud.compute.console(server_id)})
+        case "addFloatingIp" | "removeFloatingIp":
+            return _nova_floating_ip(call, name, str((body[name] or {}).get("address")))
+        case "forceDelete":
+            call.cloud.compute.delete(server_id, call.trouble)
+        case "os-stop" | "os-start":
+            call.cloud.compute.set_status(server_id, "SHUTOFF" if name == "os-stop" else "ACTIVE")
+        case _:
+            raise bad_request(f"There is no such action: {name}")
+    return empty(202)
+
+
+def _nova_floating_ip(call: Call, name: str, address: str) -> Response:
+    """addFloatingIp and removeFloatingIp; both are gone from 2.44 on."""
+    if call.microversion >= (2, 44):
+        raise Refusal(404, "The resource could not be found.")
+    networking = call.cloud.networking
+    floating = next((f for f in networking.floating_ips.values() if f.address == address), None)
+    if floating is None:
+        raise no_such("floating IP", address)
+    if name == "removeFloatingIp":
+        networking.bind(floating.id, None)
+        return empty(202)
+    port = next(iter(networking.ports_of(call.params["id"])), None)
+    if port is None:
+        raise bad_request("No fixed IPs associated to instance")
+    networking.bind(floating.id, port.id, check_route=False)
+    return empty(202)
