@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from poolmgr.errors import BadRecord, LockBusy, RecordGone
+from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.pools import PoolDesk
 from poolmgr.launcher.requests import HeldRequests
@@ -263,7 +263,10 @@ class Assignment:
             if self._pools[action.take].pool_id in fresh.declined_by:
                 store.unlock(lock)
                 return False
-            self._requests.take(fresh, lock, action.take)
+            try:
+                self._requests.take(fresh, lock, action.take)
+            except (Conflict, LockLost, RecordGone) as error:
+                log.info("request %s was not taken: %s", request_id, error)
             return request_id in self._requests
         ids = [self._pools[name].pool_id for name in action.declining]
         self._requests.decline(fresh, lock, ids, action.reason)

@@ -129,10 +129,9 @@ class Launches:
         self._launches[launch.node.id] = launch
         self._guarded(launch, lambda: self._obey(launch, self._context.clock.monotonic()))
 
-    def abandon(self, node_id: str) -> tuple[Node, Lock] | None:
-        """Give up a launch nobody wants any more; the caller now owns node and lock and has to remove it."""
-        launch = self._launches.pop(node_id, None)
-        return (launch.node, launch.lock) if launch else None
+    def abandon(self, node_id: str) -> None:
+        """Give up a launch nobody wants any more; its node and lock are the caller's, who has to remove it."""
+        self._launches.pop(node_id, None)
 
     def forget_all(self) -> None:
         """The session is lost: the nodes are whoever's finds them unlocked."""
@@ -161,7 +160,8 @@ class Launches:
             self._watcher.node_lost(launch.node.id, Result.ZKSESSION)
         except StoreUnavailable:
             later = self._context.clock.monotonic() + 1.0
-            launch.facts = replace(launch.facts, busy=False, not_before=later)
+            phase = Phase.BOOTING if launch.facts.phase is Phase.EXPOSING else launch.facts.phase
+            launch.facts = replace(launch.facts, phase=phase, busy=False, not_before=later)
             raise
         return None
 

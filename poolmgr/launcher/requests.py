@@ -7,8 +7,9 @@ someone else locked first) is simply filled again in the next cycle.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone, StoreError, StoreUnavailable
 from poolmgr.launcher.cloudfacts import CloudFacts
@@ -90,7 +91,7 @@ class HeldRequests:
         held = Held(request=pending, lock=lock, pool=pool, taken_at=context.clock.monotonic())
         self._held[request.id] = held
         held.log.info("taken by pool %s of %s", pool, context.name)
-        self._guarded_fill(held)
+        self._guarded(held, partial(self._fill, held))
 
     def decline(self, request: NodeRequest, lock: Lock, pool_ids: Iterable[str], reason: str) -> None:
         """Write our refusal and let go."""
@@ -113,26 +114,37 @@ class HeldRequests:
         for held in list(self._held.values()):
             with self._context.store.reading() as snapshot:
                 alive = snapshot.request(held.request.id) is not None
-            if not alive:
+            if alive:
+                self._guarded(held, partial(self._step, held, stopping=stopping))
+            else:
                 self._cancelled(held)
-            elif held.failed is not None:
-                self._give_back(held, declined_for=held.failed)
-            elif len(held.ready) == len(held.request.labels):
-                self._fulfil(held)
-            elif stopping and not all(n in held.ready or n in self.launches for n in held.places.values()):
-                self._give_back(held, declined_for=None)
-            elif held.missing:
-                self._guarded_fill(held)
+
+    def _step(self, held: Held, *, stopping: bool) -> None:
+        if held.failed is not None:
+            self._give_back(held, declined_for=held.failed)
+        elif len(held.ready) == len(held.request.labels):
+            self._fulfil(held)
+        elif held.missing and stopping:
+            self._give_back(held, declined_for=None)
+        elif held.missing:
+            self._fill(held)
+
+    def _guarded(self, held: Held, act: Callable[[], None]) -> None:
+        """`act()`, for which the request's lock is needed; without it the request is not ours any more."""
+        try:
+            act()
+        except (LockLost, RecordGone) as error:
+            held.log.warning("lost: %s", error)
+            self._cancelled(held)
 
     def remove_spares(self) -> None:
         """Spare launches that no request has taken over go; call after new requests were looked at."""
         for node_id in list(self._spares):
+            launch = self.launches.get(node_id)
+            if launch is not None:
+                log.info("[node: %s] is not wanted any more", node_id)
+                self._remove(launch)
             self._spares.discard(node_id)
-            abandoned = self.launches.abandon(node_id)
-            if abandoned is not None:
-                node, lock = abandoned
-                log.info("node %s is not wanted any more", node_id)
-                self._remove(node, lock)
 
     def give_all_back(self) -> None:
         """Stopping: hand every request back, free its ready nodes, let the rest be deleted by whoever is next."""
@@ -186,12 +198,6 @@ class HeldRequests:
             del held.places[place]
 
     # Filling
-
-    def _guarded_fill(self, held: Held) -> None:
-        try:
-            self._fill(held)
-        except (LockLost, RecordGone) as error:
-            held.log.warning("lost while it was filled: %s", error)
 
     def _fill(self, held: Held) -> None:
         context = self._context
@@ -408,8 +414,13 @@ class HeldRequests:
             log.warning("node %s stays reserved until its lock is gone", node.id)
         self._context.store.unlock(lock)
 
-    def _remove(self, node: Node, lock: Lock) -> None:
-        """Delete a node whose launch was abandoned, its lock still held."""
-        context = self._context
-        node = context.save_node(node.moved(NodeState.DELETING, at=context.clock.time()), lock)
+    def _remove(self, launch: Launch) -> None:
+        """Delete a node that nobody wants, its lock still held."""
+        context, lock = self._context, launch.lock
+        try:
+            node = context.save_node(launch.node.moved(NodeState.DELETING, at=context.clock.time()), lock)
+        except (LockLost, RecordGone):
+            self.launches.abandon(launch.node.id)
+            return
+        self.launches.abandon(node.id)
         self._removals.begin_for_node(node, lock, lambda: context.store.delete_node(node, lock))

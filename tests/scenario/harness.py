@@ -1,0 +1,328 @@
+"""Whole launchers in one thread: memory store, simulated clouds, a clock that only moves when told.
+
+`Site` is a world of clouds and one store tree; `Process` is one launcher process on it, that can be killed at any write
+or cloud call and started again. `Site.run` lets every process do a cycle, then moves time on, until something holds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from poolmgr.cloud.simulated import SimulatedCloud, SimulatedProber
+from poolmgr.config.settings import (
+    BootImage,
+    Label,
+    OpenStackProvider,
+    Pool,
+    PoolLabel,
+    TenantLimits,
+)
+from poolmgr.launcher.claims import Claims
+from poolmgr.launcher.context import Config, Parts
+from poolmgr.launcher.janitor import Janitor
+from poolmgr.launcher.worker import ProviderWorker
+from poolmgr.model.node import Node, NodeState
+from poolmgr.model.request import NodeRequest, RequestState
+from poolmgr.observe.stats import NullStats
+from poolmgr.policy.tuning import Tuning
+from poolmgr.simcloud.config import load as sim_config
+from poolmgr.simcloud.world import World
+from poolmgr.store.memory import MemoryStore, MemoryTree
+from tests.fakes import FakeClock, InlineExecutor
+
+#: Real constants except where a scenario would only wait for them.
+TUNING = Tuning(sweep_interval=10.0, request_locks_interval=30.0)
+STEP = 0.25
+
+
+class Killed(BaseException):
+    """kill -9: nothing after this point happens."""
+
+
+class Fuse:
+    """Kills a process before or after its nth act on the outside world."""
+
+    def __init__(self, at: int | None = None, *, after: bool = False) -> None:
+        self.at, self.after, self.count = at, after, 0
+
+    def around(self, act: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            if self.at is not None and self.count > self.at:
+                raise Killed
+            if self.count == self.at and not self.after:
+                raise Killed
+            result = act(*args, **kwargs)
+            if self.count == self.at:
+                raise Killed
+            return result
+
+        return guarded
+
+
+class Fused:
+    """Another object whose acting methods go through a fuse."""
+
+    def __init__(self, inner: Any, fuse: Fuse, acts: Iterable[str]) -> None:
+        self._inner, self._fuse, self._acts = inner, fuse, frozenset(acts)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        return self._fuse.around(value) if name in self._acts else value
+
+
+STORE_ACTS = (
+    "create_request",
+    "lock_request",
+    "save_request",
+    "delete_request",
+    "drop_request_lock",
+    "create_node",
+    "lock_node",
+    "save_node",
+    "delete_node",
+    "finish_request",
+    "unlock",
+)
+CLOUD_ACTS = ("create_server", "delete_server", "expose", "delete_port", "delete_floating_ip")
+
+
+class RecordingStats(NullStats):
+    def __init__(self) -> None:
+        self.launches: list[str] = []
+        self.leaks: list[tuple[str, str]] = []
+
+    def launch(self, result: str, **_: Any) -> None:
+        self.launches.append(result)
+
+    def leaked(self, provider: str, kind: str, count: int = 1) -> None:
+        self.leaks += [(provider, kind)] * count
+
+
+def label(name: str, **more: Any) -> PoolLabel:
+    image = BootImage(name="img", is_disk_image=False, image_name=more.pop("image", "debian-12"))
+    more.setdefault("flavor_name", "small")
+    return PoolLabel(name=name, image=image, **more)
+
+
+def provider(
+    name: str, labels: Iterable[PoolLabel] = (), *, pool: Mapping[str, Any] | None = None, **more: Any
+) -> OpenStackProvider:
+    """A provider with one pool `main` that offers `labels` (a label `small` if none are given)."""
+    offered = {one.name: one for one in labels or [label("small")]}
+    pools = {"main": Pool(name="main", labels=offered, **(pool or {}))}
+    more.setdefault("rate", 0.0)
+    return OpenStackProvider(name=name, cloud=name, pools=pools, **more)
+
+
+class Process:
+    """One launcher process: a worker for each provider, and a janitor."""
+
+    def __init__(self, site: Site, *, fuse: Fuse | None = None) -> None:
+        self.site = site
+        self.fuse = fuse or Fuse()
+        self.stats = RecordingStats()
+        self.memory = MemoryStore(site.tree)
+        self.memory.start()
+        store: Any = Fused(self.memory, self.fuse, STORE_ACTS)
+        self.store = store
+        claims = Claims()
+        ids = (f"{n:032x}" for n in itertools.count(site.next_process() << 64))
+        deployment = store.deployment()
+        self.workers: dict[str, ProviderWorker] = {}
+        for one in site.providers.values():
+            cloud: Any = Fused(
+                SimulatedCloud(site.world.clouds[one.name], clock=site.clock), self.fuse, CLOUD_ACTS
+            )
+            parts = Parts(
+                store=store,
+                cloud=cloud,
+                prober=SimulatedProber(site.world),
+                clock=site.clock,
+                stats=self.stats,
+                api=InlineExecutor(),
+                probes=InlineExecutor(),
+                rng=random.Random(1),
+                new_id=lambda: next(ids),
+                deployment=deployment,
+                hostname="host",
+                fqdn="host.example.org",
+                claims=claims,
+            )
+            self.workers[one.name] = ProviderWorker(parts, site.config(one), site.tuning)
+        self.janitor = Janitor(
+            store,
+            site.clock,
+            site.tuning,
+            claims=claims,
+            new_id=lambda: next(ids),
+            labels=lambda: site.labels,
+        )
+        self.alive = True
+
+    def cycle(self) -> None:
+        if not self.alive:
+            return
+        try:
+            for worker in self.workers.values():
+                worker.cycle()
+            self.janitor.cycle()
+        except Killed:
+            self.die()
+
+    def die(self) -> None:
+        """Nothing more happens here, and the store notices after the session timeout (at once, here)."""
+        self.alive = False
+        self.memory.expire()
+        self.memory.close()
+
+    def stop(self) -> None:
+        """A clean stop, as the daemon does it, once the workers are idle."""
+        self.janitor.drain()
+        for worker in self.workers.values():
+            worker.drain()
+        for worker in self.workers.values():
+            worker.stop(1.0)
+        self.janitor.stop(1.0)
+        self.memory.close()
+        self.alive = False
+
+    def reconfigure(self) -> None:
+        for name, worker in self.workers.items():
+            worker.reconfigure(self.site.config(self.site.providers[name]))
+
+
+class Site:
+    """A world with clouds, and the store tree that processes and clients share."""
+
+    def __init__(
+        self,
+        clouds: Mapping[str, Mapping[str, Any]],
+        providers: Iterable[OpenStackProvider],
+        *,
+        labels: Iterable[Label] = (),
+        tenants: Iterable[TenantLimits] = (),
+        tuning: Tuning = TUNING,
+        max_hold_age: float = 0.0,
+        seed: int = 1,
+    ) -> None:
+        self.clock = FakeClock()
+        self.world = World(sim_config({"seed": seed, "clouds": dict(clouds)}), self.clock.monotonic)
+        self.tree = MemoryTree(clock=self.clock.time)
+        self.providers = {one.name: one for one in providers}
+        names = {n for p in self.providers.values() for pool in p.pools.values() for n in pool.labels}
+        self.labels = {n: Label(name=n) for n in names} | {one.name: one for one in labels}
+        self.tenants = {one.name: one for one in tenants}
+        self.tuning = tuning
+        self.max_hold_age = max_hold_age
+        self.processes: list[Process] = []
+        self.client = MemoryStore(self.tree)
+        self.client.start()
+        self._started = 0
+
+    def next_process(self) -> int:
+        self._started += 1
+        return self._started
+
+    def config(self, one: OpenStackProvider) -> Config:
+        return Config(
+            provider=one, labels=self.labels, tenants=self.tenants, max_hold_age=self.max_hold_age
+        )
+
+    def start(self, fuse: Fuse | None = None) -> Process:
+        process = Process(self, fuse=fuse)
+        self.processes.append(process)
+        return process
+
+    # Time
+
+    def run(self, until: Callable[[], bool] | None = None, *, seconds: float = 300.0) -> bool:
+        """Cycle and let time pass until `until()` holds or `seconds` are over; whether it held."""
+        end = self.clock.monotonic() + seconds
+        while self.clock.monotonic() < end:
+            for process in self.processes:
+                process.cycle()
+            if until is not None and until():
+                return True
+            self.clock.advance(STEP)
+        return until is not None and until()
+
+    # As a CI system
+
+    def submit(self, *labels: str, priority: int = 200, **more: Any) -> str:
+        at = self.clock.time()
+        request = NodeRequest(
+            labels=labels or ("small",), state_time=at, created_time=at, requestor="test", **more
+        )
+        return self.client.create_request(request, priority=priority).id
+
+    def request(self, request_id: str) -> NodeRequest | None:
+        with self.client.reading() as snapshot:
+            return snapshot.request(request_id)
+
+    def state(self, request_id: str) -> RequestState | None:
+        request = self.request(request_id)
+        return request.state if request else None
+
+    def fulfilled(self, *ids: str) -> bool:
+        return all(self.state(i) is RequestState.FULFILLED for i in ids)
+
+    def settled(self, *ids: str) -> bool:
+        return all(self.state(i) in (RequestState.FULFILLED, RequestState.FAILED) for i in ids)
+
+    def cancel(self, request_id: str) -> None:
+        self.client.delete_request(request_id)
+
+    def use(self, request_id: str) -> list[Node]:
+        """What Zuul's executor does with a fulfilled request: lock, delete it, in-use, used, unlock."""
+        request = self.request(request_id)
+        assert request is not None and request.state is RequestState.FULFILLED
+        locked = [self.client.lock_node(node_id) for node_id in request.nodes]
+        self.client.delete_request(request_id)
+        for lock, node in locked:
+            assert node.state is NodeState.READY and node.allocated_to == request_id
+            node = self.client.save_node(node.moved(NodeState.IN_USE, at=self.clock.time()), lock)
+            self.client.save_node(node.moved(NodeState.USED, at=self.clock.time()), lock)
+            self.client.unlock(lock)
+        return [node for _, node in locked]
+
+    # Looking
+
+    def nodes(self, state: NodeState | None = None) -> list[Node]:
+        with self.client.reading() as snapshot:
+            return [n for n in snapshot.nodes() if state is None or n.state is state]
+
+    def count(self, kind: str) -> int:
+        """How many `servers`, `ports`, `floating_ips` of ours and others there are in all clouds."""
+        return sum(int(counts[kind]) for counts in self.world.counts().values())
+
+    def is_clean(self) -> bool:
+        """Whether nothing is left: no server, no port of one, no floating IP, no node, no request, no lock."""
+        return not self.left()
+
+    def left(self) -> dict[str, Any]:
+        left: dict[str, Any] = {}
+        for cloud, counts in self.world.counts().items():
+            for kind in ("servers", "ports", "floating_ips"):
+                if counts[kind]:
+                    left[f"{cloud} {kind}"] = counts[kind]
+        if self.nodes():
+            left["nodes"] = [(n.id, n.state.value, n.external_id) for n in self.nodes()]
+        with self.client.reading() as snapshot:
+            requests = [(r.id, r.state.value) for r in snapshot.requests()]
+        if requests:
+            left["requests"] = requests
+        locks = list(self.client.stale_request_locks())
+        if locks:
+            left["request locks"] = locks
+        return left
+
+
+def changed(one: OpenStackProvider, **pool_changes: Any) -> OpenStackProvider:
+    """`one` with changes to its pool `main`."""
+    pool = replace(one.pools["main"], **pool_changes)
+    return replace(one, pools={"main": pool})
