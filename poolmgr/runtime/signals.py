@@ -63,25 +63,24 @@ def stop_signals(stop: Callable[[], None]) -> AbstractContextManager[None]:
     return handling({signal.SIGINT: stop, signal.SIGTERM: stop})
 
 
-def daemon_signals(*, stop: Callable[[], None], reload: Callable[[], None]) -> AbstractContextManager[None]:
+def daemon_signals(
+    *, stop: Callable[[], None], reload: Callable[[], None], dump: Callable[[], str] | None = None
+) -> AbstractContextManager[None]:
     """For a daemon (cli-web.md 2).
 
-    SIGTERM, SIGINT and SIGUSR1 call `stop`, SIGHUP calls `reload`, SIGUSR2 logs the stacks of all threads.
+    SIGTERM, SIGINT and SIGUSR1 call `stop`, SIGHUP calls `reload`, SIGUSR2 logs what `dump` returns to
+    `nodepool.stack_dump` at DEBUG; by default the stacks of all threads.
     """
+    text = dump or stacks
     return handling(
         {
             signal.SIGTERM: stop,
             signal.SIGINT: stop,
             signal.SIGUSR1: stop,
             signal.SIGHUP: reload,
-            signal.SIGUSR2: log_stacks,
+            signal.SIGUSR2: lambda: dump_log.debug("%s", text()),
         }
     )
-
-
-def log_stacks() -> None:
-    """Log what every thread is doing to `nodepool.stack_dump`, at DEBUG."""
-    dump_log.debug("%s", stacks())
 
 
 def stacks() -> str:

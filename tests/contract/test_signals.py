@@ -97,5 +97,14 @@ def test_sigusr2_dumps_the_stacks_of_all_threads(caplog):
     assert "MainThread" in record.getMessage()
 
 
+def test_a_daemon_may_add_to_the_dump(caplog):
+    with (
+        caplog.at_level(logging.DEBUG, "nodepool.stack_dump"),
+        daemon_signals(stop=ignore, reload=ignore, dump=lambda: "north: 3 launches"),
+    ):
+        signal.raise_signal(signal.SIGUSR2)
+    assert caplog.messages == ["north: 3 launches"]
+
+
 def test_stacks_show_where_a_thread_is():
     assert "test_stacks_show_where_a_thread_is" in stacks()
