@@ -56,7 +56,7 @@ OWNED: dict[str, set[str]] = {
     "prettytable": {"cli", "web"},
     # Of the standard library
     "subprocess": {"runtime"},
-    "signal": {"runtime"},
+    "signal": {"runtime", "simcloud"},  # asyncio asks simcloud for numbers
     "time": {"runtime", "simcloud", "cli"},
     "multiprocessing": set(),
 }
