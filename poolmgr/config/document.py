@@ -3,7 +3,8 @@
 `read_document` never raises for what a file holds: everything found, down to a file that is not YAML, is in
 `Document.problems`, so that one run reports the findings of all files. The dialect is PyYAML's safe loader, as
 in the reference: anchors, aliases and `<<` merge keys work. Additional to it: a repeated key is reported, as
-are an alias inside of itself and aliases that would expand to more than `MOST_NODES` values.
+are an alias inside of itself and aliases that would expand to more than `MOST_NODES` values. PyYAML's faster binding
+to libyaml is not used: it ends the process on deep nesting (6.0.3, measured); 1,000 lines take 0.1 s without it.
 """
 
 from __future__ import annotations

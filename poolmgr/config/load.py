@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from poolmgr.config.assemble import settings_from
 from poolmgr.config.document import Document, read_document
 from poolmgr.config.problem import Problem, Severity, in_order, refuse_errors
-from poolmgr.config.references import Clouds, check_references
+from poolmgr.config.references import Clouds, check_references, check_use
 from poolmgr.config.schema import MAIN, SECURE
 from poolmgr.config.settings import Settings
 from poolmgr.config.shape import WRONG, Part, Section, Spot
@@ -76,8 +76,10 @@ def examine(
     if main_part is not None:
         check_zookeeper(main_part, secure_part, complete=complete)
         check_references(main_part, secure_part, clouds)
-    usable = main_part is not None and not any(p.severity is Severity.ERROR for p in problems)
-    settings = settings_from(main_part, secure_part) if usable and main_part is not None else None
+    settings = None
+    if main_part is not None and all(p.severity is Severity.WARNING for p in problems):
+        check_use(main_part)
+        settings = settings_from(main_part, secure_part)
     return Examined(settings=settings, problems=in_order(problems))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -125,10 +125,26 @@ def _plain(word: str) -> str:
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """`problems` as someone fixes them: by file in the order first seen, then down the file, each once."""
+    """`problems` as someone fixes them: by file in the order first seen, then down the file.
+
+    One place of the file that aliases use at many paths gives one finding, at the first of them.
+    """
     unique = list(dict.fromkeys(problems))
     files = {name: i for i, name in enumerate(dict.fromkeys(p.file for p in unique))}
-    return tuple(sorted(unique, key=lambda p: (files[p.file], p.line, p.column)))
+    same: dict[Problem, list[Problem]] = {}
+    for problem in unique:
+        same.setdefault(replace(problem, path=(), inside=""), []).append(problem)
+    return tuple(
+        sorted((_joined(group) for group in same.values()), key=lambda p: (files[p.file], p.line, p.column))
+    )
+
+
+def _joined(group: Sequence[Problem]) -> Problem:
+    first = group[0]
+    if len(group) == 1 or not first.path:
+        return first
+    more = f"the same at {len(group) - 1} more places by alias"
+    return replace(first, hint=f"{first.hint}; {more}" if first.hint else more)
 
 
 def refuse_errors(problems: Sequence[Problem]) -> None:

@@ -30,7 +30,6 @@ def check_references(main: Part, secure: Part | None, clouds: Clouds | None) -> 
         _check_provider(provider, labels, images)
     _check_static_nodes(main)
     _check_clouds(main, clouds)
-    _check_use(main, labels, images)
     if secure is not None:
         _check_secrets(secure, images)
 
@@ -158,8 +157,9 @@ def _check_cloud(provider: Part, clouds: Clouds) -> None:
         )
 
 
-def _check_use(main: Part, labels: Mapping[str, Part], images: Mapping[str, Part]) -> None:
-    """Warn about what this file defines and does nothing with; another launcher or builder may."""
+def check_use(main: Part) -> None:
+    """Warn about what `main`, which has no errors, defines and does not use; another launcher or builder may."""
+    labels = by_name(main.parts("labels"))
     pools = [pool for provider in main.parts("providers") for pool in provider.parts("pools")]
     offered = {label.name for pool in pools for label in pool.parts("labels")}
     offered |= {name for node in static_nodes(main) for name in node.get("labels", ())}
@@ -171,7 +171,7 @@ def _check_use(main: Part, labels: Mapping[str, Part], images: Mapping[str, Part
             hint="right when another launcher does",
             key=True,
         )
-    _check_built(main, images)
+    _check_built(main, by_name(main.parts("diskimages")))
 
 
 def _check_built(main: Part, images: Mapping[str, Part]) -> None:

@@ -27,6 +27,7 @@ from poolmgr.config.shape import (
     Shape,
     Value,
     Whole,
+    frozen,
 )
 
 REQUEST_FIELDS = (
@@ -77,7 +78,9 @@ def _network(value: object) -> str:
     raise vol.Invalid("not a network")
 
 
-NETWORKS = Value(schema=vol.All([_network], tuple), allowed="a list of names or ids of networks", empty=tuple)
+NETWORKS = Value(
+    schema=vol.All([_network], frozen), allowed="a list of names or ids of networks", empty=tuple
+)
 
 _CONNECTION: Mapping[str, Shape] = {"connection-type": TEXT, "connection-port": PORT}
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 import voluptuous as vol
@@ -116,10 +117,14 @@ class Value:
     empty: Callable[[], Any] | None = None
     hidden: bool = False  # may be secret
 
+    @cached_property
+    def _compiled(self) -> Callable[[Any], Any]:
+        return vol.Schema(self.schema)
+
     def check(self, value: Any, at: Spot) -> Any:
         """The value as voluptuous returns it."""
         try:
-            return vol.Schema(self.schema)(value)
+            return self._compiled(value)
         except vol.MultipleInvalid as invalid:
             for error in invalid.errors:
                 wrong = at.step(*error.path, hidden=self.hidden)
@@ -165,13 +170,14 @@ class Whole:
         """The number."""
         if isinstance(value, bool):
             at.warning("a boolean where a number belongs", hint=f"it counts as {int(value)}")
-        in_range = vol.All(int, vol.Range(min=self.low, max=self.high))
-        number = Value(schema=in_range, allowed=self.allowed).check(value, at)
+        number = self._in_range.check(value, at)
         return number if number is WRONG else int(number)
 
-    @property
-    def allowed(self) -> str:
-        """The range in words."""
+    @cached_property
+    def _in_range(self) -> Value:
+        return Value(schema=vol.All(int, vol.Range(min=self.low, max=self.high)), allowed=self._words())
+
+    def _words(self) -> str:
         unit = f" ({self.unit})" if self.unit else ""
         if self.high is not None:
             return f"a whole number{unit} from {self.low} to {self.high}"
@@ -279,12 +285,17 @@ def checked_or_empty(shape: Shape, raw: Any, at: Spot) -> Any:
     return shape.check(raw, at)
 
 
+def frozen(items: list[str]) -> tuple[str, ...]:
+    """`items` as settings hold them; to voluptuous `tuple` itself would be a type to insist on."""
+    return tuple(items)
+
+
 FLAG = Value(schema=bool, allowed="true or false")
 TEXT = Value(schema=str, allowed="a text")
 NAME = Value(schema=vol.All(str, vol.Length(min=1)), allowed="a text that is not empty")
 COUNT = Whole()
 SECONDS = Whole(unit="seconds", low=0)
 PORT = Whole(unit="port", low=1, high=65535)
-TEXTS = Value(schema=vol.All([str], tuple), allowed="a list of texts", empty=tuple)
+TEXTS = Value(schema=vol.All([str], frozen), allowed="a list of texts", empty=tuple)
 MAPPING = Value(schema={str: object}, allowed="a mapping with texts as keys", empty=dict)
 TEXT_MAPPING = Value(schema={str: str}, allowed="a mapping of texts to texts", empty=dict)
