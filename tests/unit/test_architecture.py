@@ -89,8 +89,13 @@ def modules() -> tuple[Module, ...]:
     return tuple(found)
 
 
-def imports(module: Module) -> Iterator[tuple[str, int]]:
+@cache
+def imports(module: Module) -> tuple[tuple[str, int], ...]:
     """Every imported name with its line, absolute, as far down as the statement says."""
+    return tuple(_imports(module))
+
+
+def _imports(module: Module) -> Iterator[tuple[str, int]]:
     for statement in ast.walk(module.tree):
         match statement:
             case ast.Import(names=names):
@@ -212,6 +217,6 @@ def test_the_rules_see_what_they_should():
     source = "import kazoo.client\nfrom poolmgr.store import zookeeper\nfrom poolmgr.cloud.api import Cloud\n"
     bad = Module("launcher.bad", ROOT / "poolmgr/launcher/bad.py", ast.parse(source))
     assert list(foreign_to(bad)) == ["poolmgr/launcher/bad.py:2 imports poolmgr.store.zookeeper"]
-    assert ("kazoo.client", 1) in list(imports(bad))
+    assert ("kazoo.client", 1) in imports(bad)
     assert bad.room == "launcher"
     assert Module("cloud.simulated.cloud", bad.path, bad.tree).room == "cloud.simulated"
