@@ -109,7 +109,7 @@ class CloudConfig:
     zones: tuple[str, ...] = ("nova",)
     full_zones: tuple[str, ...] = ()  # no valid host there
     flavors: tuple[FlavorConfig, ...] = _FLAVORS
-    images: tuple[ImageConfig, ...] = (ImageConfig(name="debian"),)
+    images: tuple[ImageConfig, ...] = (ImageConfig(name="debian-12"),)
     keypairs: Mapping[str, str] = field(default_factory=dict)  # name -> public key
     page_size: int = 1000  # Compute's and Block Storage's
     private: str = ""  # "": as the shape has it; unreachable or loopback

@@ -15,17 +15,33 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from poolmgr.simcloud.addresses import unmapped
-from poolmgr.simcloud.compute import Compute, Pace
+from poolmgr.simcloud.compute import Compute, Pace, ServerRequest
 from poolmgr.simcloud.config import CloudConfig, RateLimit, SimConfig
-from poolmgr.simcloud.faults import Faults, Trouble
+from poolmgr.simcloud.faults import Fault, FaultKind, Faults, Trouble
 from poolmgr.simcloud.identity import Credentials, Identity
 from poolmgr.simcloud.images import Images
 from poolmgr.simcloud.networking import Networking
 from poolmgr.simcloud.objects import Objects
 from poolmgr.simcloud.quota import Quota
-from poolmgr.simcloud.things import Flavor, Server
+from poolmgr.simcloud.refusal import Refusal
+from poolmgr.simcloud.things import Flavor, FloatingIp, Port, Server
 from poolmgr.simcloud.timeline import Timeline
 from poolmgr.simcloud.volumes import Volumes
+
+#: What users of a world need; `cloud.simulated` may import nothing else of simcloud.
+__all__ = [
+    "Fault",
+    "FaultKind",
+    "Flavor",
+    "FloatingIp",
+    "Port",
+    "Refusal",
+    "Server",
+    "ServerRequest",
+    "SimCloud",
+    "Trouble",
+    "World",
+]
 
 
 class Bucket:
