@@ -31,15 +31,15 @@ class ServiceMap:
         bare = url.split("?", maxsplit=1)[0]
         bases = [base for base in self._bases if bare.startswith(base + "/")]
         if not bases:
-            return IDENTITY, _from_version(urlsplit(bare).path)
+            return IDENTITY, _identity_path(urlsplit(bare).path)
         base = max(bases, key=len)
         return self._bases[base], bare[len(base) :]
 
 
-def _from_version(path: str) -> str:
-    """A path below whatever its service is mounted under; a version document's own is "/"."""
-    head, mark, tail = path.rpartition("/auth/")
-    return mark + tail if mark else "/"
+def _identity_path(path: str) -> str:
+    """`/identity/v3/auth/tokens` as `/auth/tokens`; anything else is a version document, "/"."""
+    mark = path.rfind("/auth/")
+    return path[mark:] if mark >= 0 else "/"
 
 
 class CallCounter:

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from poolmgr.cloud.openstack.boot import create_body
+from poolmgr.errors import NotSupported, Rejected
+from poolmgr.model.server import META_GROUPS, META_NODE_ID, Flavor, ServerSpec
+
+FLAVOR = Flavor(id="f-1", name="small", vcpus=1, ram_mib=1024)
+
+
+def spec(**more):
+    basic = {"name": "np1", "flavor": FLAVOR, "image": "i-1", "image_is_id": True, "metadata": {}}
+    return ServerSpec(**{**basic, **more})
+
+
+def body(networks=("n-1",), groups=(), **more):
+    return create_body(spec(**more), image_id="i-1", networks=networks, groups=groups)["server"]
+
+
+def test_a_plain_server_names_ids_only_and_nothing_that_was_not_asked_for():
+    assert body() == {
+        "name": "np1",
+        "imageRef": "i-1",
+        "flavorRef": "f-1",
+        "metadata": {},
+        "networks": [{"uuid": "n-1"}],
+    }
+
+
+def test_everything_that_can_be_asked_for_is_in_the_body():
+    made = body(
+        networks=("n-1", "n-2"),
+        groups=("g-1",),
+        key_name="infra",
+        az="az2",
+        config_drive=True,
+        userdata="#cloud-config\n",
+        metadata={"a": "b"},
+    )
+    assert made["networks"] == [{"uuid": "n-1"}, {"uuid": "n-2"}]
+    assert made["security_groups"] == [{"name": "g-1"}]
+    assert (made["key_name"], made["availability_zone"], made["config_drive"]) == ("infra", "az2", True)
+    assert base64.b64decode(made["user_data"]) == b"#cloud-config\n"
+    assert made["metadata"] == {"a": "b"}
+
+
+@pytest.mark.parametrize(("networks", "said"), [("auto", "auto"), (None, None)])
+def test_networks_may_be_left_to_nova_or_not_be_mentioned(networks, said):
+    assert body(networks=networks).get("networks") == said
+
+
+def test_userdata_beyond_novas_limit_is_refused_before_the_call():
+    body(userdata="x" * 49_149)
+    with pytest.raises(Rejected, match="65536 bytes in base64"):
+        body(userdata="x" * 49_152)
+
+
+def test_a_long_description_is_cut_and_a_long_owner_is_refused():
+    assert len(body(metadata={META_GROUPS: "g" * 300})["metadata"][META_GROUPS]) == 255
+    with pytest.raises(Rejected, match="nodepool_node_id"):
+        body(metadata={META_NODE_ID: "0" * 256})
+    with pytest.raises(Rejected):
+        body(metadata={"k" * 256: "v"})
+
+
+def test_values_of_metadata_become_text():
+    assert body(metadata={"n": 5})["metadata"] == {"n": "5"}
+
+
+def test_boot_from_volume_is_refused_with_a_sentence():
+    with pytest.raises(NotSupported, match="boot-from-volume is not supported yet"):
+        body(boot_from_volume=True)
+
+
+def test_a_name_that_is_too_long_is_refused():
+    with pytest.raises(Rejected, match="longer than 255"):
+        body(name="n" * 256)
