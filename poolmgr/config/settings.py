@@ -204,7 +204,7 @@ class Settings:
     images_dir: str | None = None
     build_log_dir: str = "/var/log/nodepool/builds"
     build_log_retention: int = 7
-    statsd_escape: bool = False  # names in metrics get "_" for "." and ":"; off: as the reference sends them
+    statsd_escape: bool = False  # dots in names that go into metrics become "_"; off: as the reference sends them
 
 
 class NetworkApi(enum.Enum):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from poolmgr.config.clouds import load_clouds
 from poolmgr.config.load import examine, load
 from poolmgr.config.problem import Severity
+from poolmgr.config.settings import OpenStackProvider
 
 ETC = Path(__file__).parents[3] / "etc"
 FILES = Path(__file__).parent / "files"
@@ -17,7 +19,7 @@ ENVIRON = {"NODEPOOL_BETA_MAX": "120", "NODEPOOL_MIRROR": "mirror.example.org"}
 
 
 @pytest.mark.parametrize(
-    ("name", "secure"), [("nodepool.yaml", "secure.yaml"), ("nodepool-minimal.yaml", None)]
+    ("name", "secure"), [("nodepool.yaml", "nodepool-secure.yaml"), ("nodepool-minimal.yaml", None)]
 )
 def test_a_sample_loads_without_any_finding(name, secure):
     loaded = load(
@@ -27,8 +29,18 @@ def test_a_sample_loads_without_any_finding(name, secure):
     assert loaded.settings.providers
 
 
+def test_every_provider_of_the_tour_finds_its_cloud():
+    clouds = load_clouds(paths=[str(ETC / "clouds.yaml")], environ={}, strict=True)
+    assert clouds.warnings == ()
+    assert clouds.all_regions() == CLOUDS
+    loaded = load(str(ETC / "nodepool.yaml"), secure=str(ETC / "nodepool-secure.yaml"), environ={})
+    users = [p for p in loaded.settings.providers.values() if isinstance(p, OpenStackProvider)]
+    examined = [clouds.examine(user.cloud, user.region_name) for user in users]
+    assert [one.problems for one in examined] == [()] * len(users)
+
+
 def test_the_tour_shows_every_part():
-    settings = load(str(ETC / "nodepool.yaml"), secure=str(ETC / "secure.yaml"), environ={}).settings
+    settings = load(str(ETC / "nodepool.yaml"), secure=str(ETC / "nodepool-secure.yaml"), environ={}).settings
     assert settings.zookeeper.hosts == "zk1.internal.example.org:2281,zk2.internal.example.org:2281/ci"
     assert settings.diskimages["debian-bookworm"].build["env-vars"]["MIRROR_TOKEN"] == "not-a-real-token"
     assert settings.providers["south"].pools["main"].labels["debian-large"].min_ram_mib == 16384
