@@ -1,13 +1,16 @@
-"""What the modules of the commands share when they describe themselves to argparse."""
+"""What the commands share: how they describe themselves to argparse, and how they tell an error."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
+from poolmgr.errors import ConfigError, PoolmgrError
+
+#: What `ArgumentParser.add_subparsers` returns; generic for type checkers only.
+Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_command(
@@ -47,3 +50,10 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1: {text}")
     return value
+
+
+def print_error(prog: str, error: PoolmgrError) -> None:
+    """Tell on stderr why nothing came of it: a line for each problem of a configuration, else one line."""
+    lines = error.problems if isinstance(error, ConfigError) else [f"{prog}: {error}"]
+    for line in lines:
+        print(line, file=sys.stderr)

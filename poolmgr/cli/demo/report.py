@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,3 +68,26 @@ def report(*, boot: float, tally: Tally, left: Left, costs: Costs, clouds: Seque
 
 def _per(amount: float | None, nodes: int, unit: int) -> float | None:
     return None if amount is None or not nodes else round(amount * unit / nodes, 2)
+
+
+def summary_lines(result: Mapping[str, Any], failures: Sequence[str], znodes: Sequence[str]) -> list[str]:
+    """A report for people; `znodes` are the paths of those left."""
+    latency, left, per_node = result["latency_s"], result["left"], "costs per node: "
+    per_node += f"{_told(result['api_calls_per_node'])} API calls, "
+    per_node += f"{_told(result['zookeeper_writes_per_node'])} ZooKeeper writes"
+    return [
+        f"requests: {result['fulfilled']} of {result['requests']} fulfilled, {result['failed']} failed",
+        f"latency: p50 {latency['p50']:.2f} s, p95 {latency['p95']:.2f} s, max {latency['max']:.2f} s",
+        f"boot time of the servers: {result['boot_s']:g} s",
+        "nodes: " + ", ".join(f"{count} from {cloud}" for cloud, count in result["nodes_by_cloud"].items()),
+        per_node,
+        f"launcher CPU per 1000 nodes: {_told(result['launcher_cpu_s_per_1000_nodes'])} s",
+        f"metrics: {result['metrics']} names",
+        "left: " + ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in left.items()),
+        *(f"failed: {line}" for line in failures),
+        *(f"left in ZooKeeper: {path}" for path in znodes),
+    ]
+
+
+def _told(value: float | None) -> str:
+    return "unmeasured" if value is None else f"{value:g}"

@@ -1,0 +1,150 @@
+"""`poolmgr demo`: the main job, end to end, on one machine, with nothing to set up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from poolmgr.cli.commandline import Subcommands, add_command, positive_int, seconds
+from poolmgr.errors import PoolmgrError
+
+if TYPE_CHECKING:
+    from poolmgr.cli.demo.flow import Flow
+    from poolmgr.cli.demo.screen import Screen
+    from poolmgr.cli.demo.stack import Stack
+
+DESCRIPTION = """\
+Start a private ZooKeeper, five pretend clouds (one of each kind, over real HTTP, with a real SSH server), a launcher
+and a statsd sink on free ports of 127.0.0.1, drive node requests of many kinds through them as CI systems would, let
+everything go again and count what is left. All files are in one temporary directory, removed after success. Ctrl-C
+stops everything.
+
+  poolmgr demo
+  poolmgr demo --requests 200 --outstanding 30 --report report.json
+  poolmgr demo --keep                  leave it running afterwards, to play with
+  poolmgr demo --store memory          without ZooKeeper (and Java), all in this process
+
+Exit code 0 only when every request was fulfilled and nothing is left in clouds and ZooKeeper.
+"""
+
+
+def add_to(commands: Subcommands) -> None:
+    parser = add_command(commands, "demo", run, summary="see it all work", description=DESCRIPTION)
+    parser.add_argument("--requests", metavar="N", type=positive_int, default=40, help="default: %(default)s")
+    parser.add_argument(
+        "--outstanding",
+        metavar="N",
+        type=positive_int,
+        default=12,
+        help="requests that wait at the same time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--boot", metavar="SECONDS", type=seconds, default=2.0, help="boot time of the servers (default: 2)"
+    )
+    parser.add_argument(
+        "--hold", metavar="SECONDS", type=seconds, default=1.0, help="how long nodes are used (default: 1)"
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=int, default=1, help="all chance hangs on it (default: 1)"
+    )
+    parser.add_argument("--report", metavar="FILE", help="write the figures there, as JSON")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave it running after the requests, until Ctrl-C"
+    )
+    parser.add_argument(
+        "--store",
+        choices=("zookeeper", "memory"),
+        default="zookeeper",
+        help="memory: no ZooKeeper, no processes (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from rich.console import Console  # with all below it, too much to load for `--help`
+
+    from poolmgr.cli.demo.flow import Course, Flow
+    from poolmgr.cli.demo.screen import LiveScreen, PlainScreen
+    from poolmgr.runtime.clock import SystemClock
+    from poolmgr.runtime.signals import stop_signals
+
+    directory = Path(tempfile.mkdtemp(prefix="poolmgr-demo-"))
+    _log_to(directory / "demo.log")
+    console = Console()
+    screen: Screen = LiveScreen(console) if console.is_terminal else PlainScreen(console)
+    clock = SystemClock()
+    screen.tell(f"files and logs: {directory}")
+    stack = _stack(args, directory, screen)
+    course = Course(requests=args.requests, outstanding=args.outstanding, hold=args.hold)
+    flow = Flow(stack, course, clock, screen)
+    good = False
+    try:
+        with stop_signals(flow.interrupt):
+            good = _go(args, flow, stack, screen)
+    except PoolmgrError as error:
+        screen.close()
+        print(f"poolmgr demo: {error}", file=sys.stderr)
+    finally:
+        screen.close()
+        flow.close()
+        stack.stop()
+        if good:
+            shutil.rmtree(directory, ignore_errors=True)
+        else:
+            print(f"logs are kept in {directory}", file=sys.stderr)
+    return 0 if good else 1
+
+
+def _go(args: argparse.Namespace, flow: Flow, stack: Stack, screen: Screen) -> bool:
+    """The whole course; whether all was fulfilled and nothing is left."""
+    from poolmgr.cli.demo.report import summary_lines
+
+    flow.start()
+    costs = flow.serve()
+    if args.keep:
+        screen.tell("all requests are done; everything keeps running until Ctrl-C. How to talk to it:")
+        for line in stack.how_to_talk():
+            screen.tell(f"  {line}")
+        flow.idle()
+    flow.drain()
+    orderly = stack.stop_launcher()
+    left = stack.left()
+    result = flow.result(costs, left)
+    screen.close()
+    if args.report:
+        Path(args.report).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    for line in summary_lines(result, flow.failures, left.znodes):
+        screen.tell(line)
+    if not orderly:
+        screen.tell("the launcher did not stop in time, or not orderly")
+    return orderly and not left and result["fulfilled"] == result["requests"]
+
+
+def _stack(args: argparse.Namespace, directory: Path, screen: Screen) -> Stack:
+    from poolmgr.cli.demo.plan import DEMO_CLOUDS, DEMO_LABELS, DEMO_TENANTS, Plan
+    from poolmgr.runtime.clock import SystemClock
+
+    plan = Plan(clouds=DEMO_CLOUDS, labels=DEMO_LABELS, tenants=DEMO_TENANTS, boot=args.boot, seed=args.seed)
+    if args.store == "memory":
+        from poolmgr.cli.demo.inline import InlineStack
+
+        screen.tell("--store memory: no ZooKeeper; store, clouds and launcher are all in this process")
+        return InlineStack(plan, directory)
+    from poolmgr.cli.demo.processes import ProcessStack
+
+    return ProcessStack(plan, directory, SystemClock())
+
+
+def _log_to(path: Path) -> None:
+    """Our own log goes to a file: the screen is drawn on."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)

@@ -1,0 +1,191 @@
+"""The course of a demo: start all parts, drive requests, drain, look what is left, report.
+
+An interrupt shows as KeyboardInterrupt at the next look, never in the middle of a step.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from poolmgr.cli.client import NodeClient
+from poolmgr.cli.demo.plan import Plan
+from poolmgr.cli.demo.report import Costs, Left, report
+from poolmgr.cli.demo.screen import Screen, view_of
+from poolmgr.cli.demo.stack import Stack
+from poolmgr.cli.demo.traffic import Traffic, mixed_wants
+from poolmgr.cli.orders import Wanted
+from poolmgr.errors import LockBusy, PoolmgrError, RecordGone, StoreError
+from poolmgr.model.component import ComponentState
+from poolmgr.model.node import NodeState
+from poolmgr.runtime.clock import Clock
+from poolmgr.store.api import Store
+
+REQUESTOR = "poolmgr-demo"
+#: Between two looks: the screen is drawn again as often.
+TICK = 0.25
+#: Without any request fulfilled for so long, something is broken.
+PATIENCE = 120.0
+#: For the launchers to register, and for everything to go after the last request.
+START_TIMEOUT = 60.0
+DRAIN_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How much traffic. `hold`: seconds that nodes are kept. `wants` None: the mix of traffic.py."""
+
+    requests: int
+    outstanding: int
+    hold: float = 1.0
+    wants: Callable[[Plan, random.Random], Iterator[Wanted]] = mixed_wants
+
+
+class Flow:
+    """One run over a stack. `interrupt` may be called by any thread; all else belongs to one."""
+
+    def __init__(self, stack: Stack, course: Course, clock: Clock, screen: Screen) -> None:
+        self._stack = stack
+        self._course = course
+        self._clock = clock
+        self._screen = screen
+        self._began = clock.monotonic()
+        self._stopping = threading.Event()
+        self._client: NodeClient | None = None
+        self._traffic: Traffic | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        return self._stopping.is_set()
+
+    def interrupt(self) -> None:
+        self._stopping.set()
+        if self._client is not None:
+            self._client.wake()
+
+    def start(self) -> None:
+        """All parts, until every pool is registered. Raises PoolmgrError when they do not come."""
+        self._stack.start(self._screen.tell)
+        store = self._stack.store
+        self._client = NodeClient(store, self._clock, requestor=REQUESTOR, user_data={"poolmgr": "demo"})
+        self._traffic = Traffic(
+            self._client,
+            self._clock,
+            self._course.wants(self._stack.plan, random.Random(self._stack.plan.seed)),
+            requests=self._course.requests,
+            outstanding=self._course.outstanding,
+            hold=self._course.hold,
+        )
+        pools = len(self._stack.plan.clouds)
+        self._until(
+            lambda: registered_pools(store) >= pools, "starting", START_TIMEOUT, f"{pools} pools to register"
+        )
+        self._screen.tell(f"{pools} pools are registered; {self._course.requests} requests are coming")
+
+    def serve(self) -> Costs:
+        """Drive all requests; what they took. Raises PoolmgrError when nothing moves."""
+        assert self._traffic is not None
+        self._stack.begin_counting()
+        progress, since = -1, self._clock.monotonic()
+        while not self._traffic.done:
+            self._look("serving")
+            self._traffic.step()
+            tally = self._traffic.tally
+            if tally.fulfilled + tally.failed != progress:
+                progress, since = tally.fulfilled + tally.failed, self._clock.monotonic()
+            if self._clock.monotonic() - since > PATIENCE:
+                raise PoolmgrError(f"no request was fulfilled for {PATIENCE:.0f} seconds")
+            self._traffic.wait(TICK)
+        return self._stack.costs()
+
+    def drain(self) -> None:
+        """No more min-ready, all nodes deleted. Raises PoolmgrError when they do not go."""
+        store = self._stack.store
+        self._stack.stop_making_ready()
+        self._until(lambda: self._emptied(store), "draining", DRAIN_TIMEOUT, "all nodes and requests to go")
+
+    def idle(self) -> None:
+        """Show how things are until interrupted; the next interrupt counts again. Raises PoolmgrError."""
+        while not self._stopping.is_set():
+            self._look("idle")
+            self._clock.wait(self._stopping, TICK)
+        self._stopping.clear()
+
+    def result(self, costs: Costs, left: Left) -> dict[str, Any]:
+        assert self._traffic is not None
+        plan = self._stack.plan
+        return report(
+            boot=plan.boot,
+            tally=self._traffic.tally,
+            left=left,
+            costs=costs,
+            clouds=[cloud.name for cloud in plan.clouds],
+        )
+
+    @property
+    def failures(self) -> list[str]:
+        return self._traffic.tally.failures if self._traffic else []
+
+    def close(self) -> None:
+        """Give everything back that is still ours."""
+        if self._client is not None:
+            self._client.close()
+
+    def _emptied(self, store: Store) -> bool:
+        """Whether no node, request or request lock is left; sends ready nodes away."""
+        with store.reading() as snapshot:
+            ready = [n.id for n in snapshot.nodes() if n.state is NodeState.READY and not n.allocated_to]
+            empty = not snapshot.nodes() and not snapshot.requests()
+        for node_id in ready:
+            send_away(store, node_id, at=self._clock.time())
+        return empty and not list(store.stale_request_locks())
+
+    def _until(self, condition: Callable[[], bool], phase: str, timeout: float, what: str) -> None:
+        deadline = self._clock.monotonic() + timeout
+        while not condition():
+            self._look(phase)
+            if self._clock.monotonic() >= deadline:
+                raise PoolmgrError(f"waited {timeout:.0f} seconds for {what}, in vain")
+            self._clock.wait(self._stopping, TICK)
+
+    def _look(self, phase: str) -> None:
+        """Draw, take in metrics, see that all parts live. Raises PoolmgrError for one that died."""
+        if self._stopping.is_set():
+            raise KeyboardInterrupt
+        self._stack.check()
+        if self._traffic is None:
+            return
+        with self._stack.store.reading() as snapshot:
+            view = view_of(
+                self._stack.plan,
+                snapshot,
+                self._traffic,
+                phase=phase,
+                requests=self._course.requests,
+                elapsed=self._clock.monotonic() - self._began,
+                metrics=self._stack.metrics,
+            )
+        self._screen.show(view)
+
+
+def registered_pools(store: Store) -> int:
+    with store.reading() as snapshot:
+        return sum(pool.state is ComponentState.RUNNING for pool in snapshot.pools())
+
+
+def send_away(store: Store, node_id: str, *, at: float) -> None:
+    """Mark an idle node for deletion; one that somebody has, or that is gone, is left alone."""
+    try:
+        lock, node = store.lock_node(node_id)
+    except (LockBusy, RecordGone):
+        return
+    try:
+        if node.state is NodeState.READY and not node.allocated_to:
+            store.save_node(node.moved(NodeState.DELETING, at=at), lock)
+    except StoreError:
+        return  # the next look tries again
+    finally:
+        store.unlock(lock)

@@ -1,0 +1,59 @@
+"""The parts a demo runs on. Two kinds: real processes around a real ZooKeeper, or all in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from poolmgr.cli.demo.plan import Plan
+from poolmgr.cli.demo.report import Costs, Left
+from poolmgr.store.api import Store
+
+Tell = Callable[[str], None]
+
+
+class Stack(Protocol):
+    """Pretend clouds, a store, a launcher, a statsd sink. Belongs to one thread, which must outlive it."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def directory(self) -> Path:
+        """Where its files and logs are."""
+
+    @property
+    def store(self) -> Store:
+        """The client's side, connected once `start` is over."""
+
+    @property
+    def metrics(self) -> int:
+        """How many distinct statsd names came in so far."""
+
+    def start(self, tell: Tell) -> None:
+        """Start all parts, telling a line about each. Raises PoolmgrError; `stop` has to follow all the same."""
+
+    def check(self) -> None:
+        """Take in what has come; raises PoolmgrError when a part has died."""
+
+    def begin_counting(self) -> None:
+        """Costs count from here."""
+
+    def costs(self) -> Costs:
+        """What it took since `begin_counting`. Raises PoolmgrError."""
+
+    def stop_making_ready(self) -> None:
+        """Tell the launcher that no label wants ready nodes any more."""
+
+    def stop_launcher(self) -> bool:
+        """An orderly stop; whether it was one, in time."""
+
+    def left(self) -> Left:
+        """What the clouds and the store still hold. Raises PoolmgrError."""
+
+    def how_to_talk(self) -> list[str]:
+        """Lines that tell a person how to use the running parts."""
+
+    def stop(self) -> None:
+        """End every part. Idempotent; never raises."""

@@ -1,0 +1,33 @@
+"""`poolmgr list`: all nodes of all launchers."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from poolmgr.cli import session
+from poolmgr.cli.commandline import Subcommands, add_command, add_json
+from poolmgr.cli.table import print_rows
+from poolmgr.web.views import NODE_COLUMNS, NODE_DETAIL_COLUMNS, node_rows
+
+DESCRIPTION = """\
+Show every node record in ZooKeeper, whichever launcher made it. Age is the time in the present state, as
+days:hours:minutes:seconds; Locked says whether a launcher or Zuul is working on or with the node.
+
+  poolmgr list
+  poolmgr list --detail
+  poolmgr list --json | jq '.[] | select(.state == "hold") | .id'
+"""
+
+
+def add_to(commands: Subcommands) -> None:
+    parser = add_command(commands, "list", run, summary="show nodes", description=DESCRIPTION)
+    parser.add_argument("--detail", action="store_true", help="more columns (JSON always has all)")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    with session.opened(args) as store, store.reading() as snapshot:
+        rows = node_rows(snapshot, now=time.time())
+    print_rows(rows, NODE_DETAIL_COLUMNS if args.detail else NODE_COLUMNS, as_json=args.json)
+    return 0

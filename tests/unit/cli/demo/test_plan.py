@@ -1,0 +1,47 @@
+"""The files of the demo."""
+
+import json
+
+from poolmgr.cli.demo.plan import (
+    DEMO_CLOUDS,
+    DEMO_LABELS,
+    DEMO_TENANTS,
+    Plan,
+    as_file,
+    launcher_config,
+    simcloud_config,
+)
+from poolmgr.simcloud.config import load as load_simcloud
+from poolmgr.simcloud.shapes import SHAPES
+
+PLAN = Plan(clouds=DEMO_CLOUDS, labels=DEMO_LABELS, tenants=DEMO_TENANTS)
+
+
+def test_the_demo_has_every_shape_of_cloud():
+    assert {cloud.shape for cloud in DEMO_CLOUDS} == set(SHAPES)
+
+
+def test_the_pretend_clouds_are_what_simcloud_takes():
+    config = load_simcloud(simcloud_config(PLAN))
+    assert [cloud.name for cloud in config.clouds] == [cloud.name for cloud in DEMO_CLOUDS]
+    assert all(cloud.boot.seconds == PLAN.boot for cloud in config.clouds)
+
+
+def test_min_ready_can_be_switched_off():
+    config = launcher_config(PLAN, zookeeper_port=1, ssh_port=2, ready=False)
+    assert {label["min-ready"] for label in config["labels"]} == {0}
+
+
+def test_without_zookeeper_none_is_named():
+    assert "zookeeper-servers" not in launcher_config(PLAN, zookeeper_port=None, ssh_port=2)
+
+
+def test_a_pool_has_the_labels_of_its_cloud_only():
+    config = launcher_config(PLAN, zookeeper_port=1, ssh_port=2)
+    labels = {p["name"]: [label["name"] for label in p["pools"][0]["labels"]] for p in config["providers"]}
+    assert "floating" in labels["sim-nat"]
+    assert "floating" not in labels["sim-direct"]
+
+
+def test_files_can_be_read_back():
+    assert json.loads(as_file({"a": [1]})) == {"a": [1]}
