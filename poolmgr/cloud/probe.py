@@ -4,7 +4,7 @@ The first connection learns which key types a server offers and takes the key of
 one more connection, all at once. A connection ends as soon as its key is here, and nothing outlives a call: no
 thread, no socket.
 
-It takes three round trips for the first key and two for all others. OpenSSH 9.8 and later (PerSourcePenalties)
+It takes three round trips for the first key and two for all others. OpenSSH 9.8 (sshd_config, PerSourcePenalties)
 counts one second against our address for each connection without a login, and refuses us at 15.
 """
 
