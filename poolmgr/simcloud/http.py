@@ -1,7 +1,9 @@
 """OpenStack's API in front of a world: which cloud, which service, what goes wrong, who answers.
 
-    /<cloud>/<service>/[<version>/[<project id>/]]<path>     service: identity, compute, network, image,
-    /_sim/...                                                volume, object
+    /cloud-<name>/<service>/[<version>/[<project id>/]]<path>    service: identity, compute, network, image,
+    /_sim/...                                                    volume, object
+
+The prefix is there since clients look for versions in URLs, and a cloud may be called v6.
 
 A call is counted and its faults are drawn when it arrives; it is carried out after the cloud's latency.
 Whatever waits, waits on a timer, so a call that hangs holds up nobody.
@@ -10,6 +12,7 @@ Whatever waits, waits on a timer, so a call that hangs holds up nobody.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -23,6 +26,9 @@ from poolmgr.simcloud.state import State
 from poolmgr.simcloud.wire import DROPPED, Request, Response, Sink
 from poolmgr.simcloud.world import SimCloud, World
 
+MOUNT = "cloud-"  # before a cloud's name in URLs
+
+log = logging.getLogger(__name__)
 Answer = Callable[[Response], None]
 
 
@@ -149,11 +155,12 @@ class SimApplication:
     def _target(self, request: Request) -> _Target | None:
         """None for a cloud or service that does not exist. Raises Refusal for a path that has no route."""
         parts = request.path.split("/", 3)
-        cloud = self._world.clouds.get(parts[1]) if len(parts) > 2 else None
+        name = parts[1].removeprefix(MOUNT) if len(parts) > 2 and parts[1].startswith(MOUNT) else ""
+        cloud = self._world.clouds.get(name)
         service = SERVICES.get(parts[2]) if cloud is not None else None
         if cloud is None or service is None or service.key not in cloud.shape.services:
             return None
-        base = f"{self._url}/{cloud.name}/{parts[2]}"
+        base = f"{self._url}/{MOUNT}{cloud.name}/{parts[2]}"
         rest = parts[3] if len(parts) > 3 else ""
         route, params = self._route(service, cloud, request.method, rest)
         return _Target(cloud=cloud, service=service, route=route, params=params, base=base)
@@ -165,14 +172,14 @@ class SimApplication:
         if rest == "info" and service.key == "object-store":
             return _document(service.root, "info"), {}
         if not version:
-            return _document(service.root, ""), {}
+            return _document(service.root, "discovery"), {}
         if version not in service.versions:
             raise Refusal(404, "The resource could not be found.")
         project, _, below = path.partition("/")
         if project.removeprefix("AUTH_") == cloud.identity.credentials.project_id:
             path = below
         if not path and service.key != "object-store":
-            return _document(service.version, version), {}
+            return _document(service.version, "discovery"), {}
         return service.router.find(method, path)
 
     def _refusal(self, request: Request, refusal: Refusal) -> Response:
@@ -216,6 +223,10 @@ class SimApplication:
                 response = target.route.handler(call)
             except Refusal as refusal:
                 response = target.service.refuse(refusal)
+            except Exception:
+                # A body that no client of ours sends may break a handler; that must not break the loop.
+                log.exception("%s %s", call.request.method, call.request.path)
+                response = target.service.refuse(Refusal(500, "Unexpected API Error."))
         response.headers["X-Openstack-Request-Id"] = request_id
         response.headers["Date"] = formatdate(cloud.timeline.time, usegmt=True)
         return response
@@ -227,8 +238,8 @@ class SimApplication:
             act()
 
 
-def _document(handler: Handler, name: str) -> Route:
-    return Route(method="GET", path="", operation=f"{name or 'root'}_document", handler=handler, open=True)
+def _document(handler: Handler, operation: str) -> Route:
+    return Route(method="GET", path="", operation=operation, handler=handler, open=True)
 
 
 def _authenticate(cloud: SimCloud, call: Call) -> None:

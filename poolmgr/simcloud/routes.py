@@ -61,7 +61,7 @@ class Call:
         return found
 
     def subject(self) -> str:
-        """What faults know the call by: the id in its path, else the name in its body, else "" ."""
+        """What faults know the call by: the id in its path, else name or description in its body, else ""."""
         if self.params:
             return list(self.params.values())[-1]
         try:
@@ -69,7 +69,7 @@ class Call:
         except Refusal:
             return ""
         inner = next(iter(body.values()), None) if isinstance(body, Mapping) else None
-        return str(inner.get("name") or "") if isinstance(inner, Mapping) else ""
+        return str(inner.get("name") or inner.get("description") or "") if isinstance(inner, Mapping) else ""
 
 
 Handler = Callable[[Call], Response]

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from poolmgr.simcloud.config import SimConfig, load
-from poolmgr.simcloud.http import SimApplication
+from poolmgr.simcloud.http import MOUNT, SimApplication
 from poolmgr.simcloud.ssh import SshListener
 from poolmgr.simcloud.wire import HttpProtocol
 from poolmgr.simcloud.world import SimCloud, World
@@ -64,6 +64,10 @@ class SimServer:
             self._ssh.stop()
         await asyncio.sleep(0)  # lets the closed transports go before the loop does
 
+    def cloud_url(self, name: str) -> str:
+        """Where a cloud's services are, without a slash at its end."""
+        return f"{self.url}/{MOUNT}{name}"
+
     def clouds_yaml(self) -> dict[str, Any]:
         """A clouds.yaml that reaches all the clouds, by password."""
         return {"clouds": {name: self._entry(cloud) for name, cloud in self.world.clouds.items()}}
@@ -72,7 +76,7 @@ class SimServer:
         mine = cloud.identity.credentials
         return {
             "auth": {
-                "auth_url": f"{self.url}/{cloud.name}/identity/v3",
+                "auth_url": f"{self.cloud_url(cloud.name)}/identity/v3",
                 "username": mine.username,
                 "password": mine.password,
                 "project_name": mine.project,
@@ -87,7 +91,7 @@ class SimServer:
         """The `auth` of a clouds.yaml entry with `auth_type: v3applicationcredential`."""
         mine = self.world.clouds[cloud_name].identity.credentials
         return {
-            "auth_url": f"{self.url}/{cloud_name}/identity/v3",
+            "auth_url": f"{self.cloud_url(cloud_name)}/identity/v3",
             "application_credential_id": mine.app_id,
             "application_credential_secret": mine.app_secret,
         }
