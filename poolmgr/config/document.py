@@ -348,13 +348,9 @@ def _syntax(error: yaml.YAMLError, expanded: Expanded, file: str, environ: Mappi
 
 def _complaint(error: yaml.YAMLError) -> tuple[int, str]:
     if isinstance(error, yaml.reader.ReaderError):
-        return error.position, f"character {_character(error.character)} is not allowed"
+        return error.position, f"character U+{error.character:04X} is not allowed"
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         words = ", ".join(word for word in (error.context, error.problem) if word)
         return (mark.index if mark else 0), words or "cannot be parsed"
     return 0, "cannot be parsed"
-
-
-def _character(character: Any) -> str:
-    return f"U+{character:04X}" if isinstance(character, int) else repr(character)
