@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Mapping
 
 from poolmgr.cloud.openstack import OpenStackCloud
-from poolmgr.cloud.openstack.calls import ApiCall
 from poolmgr.cloud.probe import SshProber
 from poolmgr.config.clouds import Clouds, load_clouds
 from poolmgr.config.load import load
@@ -23,7 +22,8 @@ from poolmgr.errors import ConfigError
 from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.context import Parts
 from poolmgr.launcher.fleet import Fleet, Names
-from poolmgr.observe.stats import Stats, stats_from
+from poolmgr.observe.api_name import api_prefix
+from poolmgr.observe.stats import ApiCall, Stats, stats_from
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.runtime.executor import ThreadExecutor
@@ -172,9 +172,11 @@ class LauncherDaemon:
     def _parts_for(self, provider: OpenStackProvider) -> tuple[object, Callable[[], Parts]]:
         """What identifies the provider's connection to its cloud, and how to make it. Raises ConfigError."""
         assert self._clouds is not None and self._store is not None and self._stats is not None
+        if not provider.cloud:
+            raise ConfigError(f"provider {provider.name} names no cloud (key `cloud`) of clouds.yaml")
         cloud_settings = self._clouds.get(provider.cloud, provider.region_name)
         store, stats = self._store, self._stats
-        prefix = cloud_settings.statsd_prefix or f"nodepool.task.{provider.name}"
+        prefix = api_prefix(cloud_settings.statsd_prefix, self._environ, provider=provider.name)
 
         def make() -> Parts:
             def on_call(call: ApiCall) -> None:
@@ -192,7 +194,7 @@ class LauncherDaemon:
                     on_call=on_call,
                     pool_size=self._tuning.api_threads + 2,
                 ),
-                prober=SshProber(),
+                prober=SshProber(self._clock),
                 clock=self._clock,
                 stats=stats,
                 api=ThreadExecutor(f"api-{provider.name}", self._tuning.api_threads),

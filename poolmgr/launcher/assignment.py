@@ -163,7 +163,7 @@ class Assignment:
         candidates = sight.candidates.get(request.labels)
         if candidates is None:
             candidates = sight.candidates[request.labels] = covering(request.labels, sight.peers)
-        ready = {label: self._ready(sight, name, label) for label in set(request.labels)}
+        ready = {label: self._free(sight, name, label) for label in set(request.labels)}
         return judge(
             request,
             facts,
@@ -174,10 +174,12 @@ class Assignment:
             ready_elsewhere=self._ready_elsewhere(sight, request, facts, candidates),
         )
 
-    def _ready(self, sight: _Sight, name: str, label: str) -> int:
+    def _free(self, sight: _Sight, name: str, label: str) -> int:
+        """How many nodes need no launch: free ready ones, and spare ones that are being built."""
         key = (name, label)
         if key not in sight.ready:
-            sight.ready[key] = len(self._pools[name].free_ready(label, sight.snapshot))
+            free = len(self._pools[name].free_ready(label, sight.snapshot))
+            sight.ready[key] = free + len(self._requests.spare_nodes(label, name))
         return sight.ready[key]
 
     def _ready_elsewhere(

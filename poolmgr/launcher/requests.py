@@ -217,7 +217,7 @@ class HeldRequests:
         taken = {place: self._node(held, node_id) for place, node_id in held.places.items()}
         free: dict[str, list[Node]] = {}
         for label in set(held.missing) if request.reuse else ():
-            free[label] = [*desk.free_ready(label, snapshot), *self._spare_nodes(label, held.pool)]
+            free[label] = [*desk.free_ready(label, snapshot), *self.spare_nodes(label, held.pool)]
         zone = held.zone or next((n.az for n in taken.values() if n.az), None)
         return allocate(
             request.labels, taken, free, zone=zone, zones=desk.zones(), rng=self._context.parts.rng
@@ -229,7 +229,8 @@ class HeldRequests:
         launch = self.launches.get(node_id)
         return launch.node if launch else Node(id=node_id)
 
-    def _spare_nodes(self, label: str, pool: str) -> list[Node]:
+    def spare_nodes(self, label: str, pool: str) -> list[Node]:
+        """Nodes being built that no request wants."""
         found = (self.launches.get(node_id) for node_id in self._spares)
         return [n.node for n in found if n is not None and n.label.name == label and n.pool.name == pool]
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from poolmgr.store.memory import MemoryStore, MemoryTree
+
 from poolmgr.cloud.simulated import SimulatedCloud, SimulatedProber
 from poolmgr.config.settings import (
     BootImage,
@@ -31,7 +33,6 @@ from poolmgr.observe.stats import NullStats
 from poolmgr.policy.tuning import Tuning
 from poolmgr.simcloud.config import load as sim_config
 from poolmgr.simcloud.world import World
-from poolmgr.store.memory import MemoryStore, MemoryTree
 from tests.fakes import FakeClock, InlineExecutor
 
 #: Real constants except where a scenario would only wait for them.
@@ -229,9 +230,7 @@ class Site:
         return self._started
 
     def config(self, one: OpenStackProvider) -> Config:
-        return Config(
-            provider=one, labels=self.labels, tenants=self.tenants, max_hold_age=self.max_hold_age
-        )
+        return Config(provider=one, labels=self.labels, tenants=self.tenants, max_hold_age=self.max_hold_age)
 
     def start(self, fuse: Fuse | None = None) -> Process:
         process = Process(self, fuse=fuse)
@@ -280,11 +279,13 @@ class Site:
     def use(self, request_id: str) -> list[Node]:
         """What Zuul's executor does with a fulfilled request: lock, delete it, in-use, used, unlock."""
         request = self.request(request_id)
-        assert request is not None and request.state is RequestState.FULFILLED
+        assert request is not None
+        assert request.state is RequestState.FULFILLED
         locked = [self.client.lock_node(node_id) for node_id in request.nodes]
         self.client.delete_request(request_id)
         for lock, node in locked:
-            assert node.state is NodeState.READY and node.allocated_to == request_id
+            assert node.state is NodeState.READY
+            assert node.allocated_to == request_id
             node = self.client.save_node(node.moved(NodeState.IN_USE, at=self.clock.time()), lock)
             self.client.save_node(node.moved(NodeState.USED, at=self.clock.time()), lock)
             self.client.unlock(lock)

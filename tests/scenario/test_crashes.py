@@ -7,7 +7,6 @@ import pytest
 from tests.scenario.harness import Fuse, Site, provider
 
 
-
 def crash_run(shape: str, at: int, *, after: bool) -> int:
     """One run with a crash at act number `at`, then a new process; returns how many acts the first one made."""
     cloud = {"shape": shape, "boot": 1.0}
@@ -28,6 +27,7 @@ def crash_run(shape: str, at: int, *, after: bool) -> int:
 
     assert site.run(done), (at, after, site.left())
     assert site.run(lambda: done() and site.is_clean(), seconds=200), (at, after, site.left())
+    assert len(site.processes) == (2 if at < 10_000 else 1)
     return fuse.count
 
 

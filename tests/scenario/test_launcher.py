@@ -20,7 +20,9 @@ def test_a_request_is_fulfilled_used_and_nothing_is_left(shape: str) -> None:
     request = site.submit("small")
     assert site.run(lambda: site.fulfilled(request))
     (node,) = site.use(request)
-    assert node.interface_ip and node.host_keys and node.labels == ("small",)
+    assert node.interface_ip
+    assert node.host_keys
+    assert node.labels == ("small",)
     assert node.resources == {"instances": 1, "cores": node.resources["cores"], "ram": node.resources["ram"]}
     assert site.run(site.is_clean), site.left()
 
@@ -91,15 +93,19 @@ def test_an_unknown_label_is_declined_by_all_and_so_failed() -> None:
     request = site.submit("nobody-has-this")
     assert site.run(lambda: site.state(request) is RequestState.FAILED, seconds=5)
     record = site.request(request)
-    assert record is not None and record.nodes == () and len(record.declined_by) == 2
+    assert record is not None
+    assert record.nodes == ()
+    assert len(record.declined_by) == 2
 
 
 def test_a_request_with_fifty_labels_is_served() -> None:
-    site = Site({"one": {**DIRECT, "quota": {"instances": 100, "cores": 1000, "ram": 1000000}}}, [provider("one")])
+    site = Site(
+        {"one": {**DIRECT, "quota": {"instances": 100, "cores": 1000, "ram": 1000000}}}, [provider("one")]
+    )
     site.start()
     request = site.submit(*["small"] * 50)
     assert site.run(lambda: site.fulfilled(request))
-    assert len(set(n.id for n in site.use(request))) == 50
+    assert len({n.id for n in site.use(request)}) == 50
 
 
 def test_a_request_too_big_for_the_cloud_is_declined_at_once() -> None:

@@ -1,0 +1,182 @@
+"""Clouds that fail: every request is still served where it can be, and nothing is left behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from poolmgr.model.node import NodeState
+from poolmgr.model.request import RequestState
+from tests.scenario.harness import Site, label, provider
+
+
+def one_cloud(*faults: dict[str, Any], shape: str = "direct", **more: Any) -> dict[str, Any]:
+    return {"one": {"shape": shape, "boot": 2.0, "faults": list(faults), **more}}
+
+
+BROKEN = {"kind": "error-server", "message": "Unexpected error while running command."}
+
+
+def serve(site: Site, count: int = 3, *, seconds: float = 900.0) -> None:
+    """Have requests served and used, and everything gone afterwards."""
+    requests = [site.submit("small") for _ in range(count)]
+    waiting = set(requests)
+
+    def done() -> bool:
+        for request in list(waiting):
+            if site.fulfilled(request):
+                site.use(request)
+                waiting.discard(request)
+        return not waiting
+
+    assert site.run(done, seconds=seconds), [(r, site.state(r)) for r in waiting]
+    assert site.run(site.is_clean, seconds=seconds), site.left()
+
+
+@pytest.mark.parametrize("shape", ["direct", "nat"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "http-500", "probability": 0.2},
+        {"kind": "http-503", "probability": 0.2},
+        {"kind": "throttle", "probability": 0.2, "retry_after": 1},
+        {"kind": "drop", "probability": 0.2},
+        {"kind": "garbage", "probability": 0.1},
+        {"kind": "expired-token", "probability": 0.2},
+        {"kind": "stale-list", "probability": 0.5},
+        {"kind": "lost-answer", "times": 2},
+        {"kind": "quota", "times": 2},
+        {"kind": "no-valid-host", "times": 2},
+        {"kind": "error-server", "times": 2},
+        {"kind": "no-address", "times": 1},
+        {"kind": "no-ssh", "times": 2},
+        {"kind": "ignored-delete", "times": 2},
+        {"kind": "error-delete", "times": 2},
+        {"kind": "leaked-port", "times": 2},
+        {"kind": "quota", "operations": ["network.POST.floatingips"], "times": 1},
+        {"kind": "lost-answer", "operations": ["network.POST.floatingips"], "times": 1},
+        {"kind": "http-500", "operations": ["network.DELETE.floatingip"], "times": 2},
+    ],
+    ids=lambda fault: "-".join([fault["kind"], *fault.get("operations", [])]),
+)
+def test_requests_are_served_in_spite_of(fault: dict[str, Any], shape: str) -> None:
+    site = Site(one_cloud(fault, shape=shape), [provider("one")])
+    site.start()
+    serve(site)
+
+
+def test_a_quota_error_charges_no_attempt() -> None:
+    site = Site(one_cloud({"kind": "quota", "times": 1}), [provider("one", launch_retries=1)])
+    site.start()
+    serve(site, 1)
+
+
+def test_attempts_used_up_decline_the_request_and_another_provider_serves_it() -> None:
+    clouds = {**one_cloud(BROKEN), "two": {"shape": "direct", "boot": 2.0}}
+    site = Site(clouds, [provider("one", launch_retries=2), provider("two")])
+    process = site.start()
+    requests = [site.submit("small") for _ in range(6)]
+    assert site.run(lambda: site.fulfilled(*requests))
+    assert {n.provider for r in requests for n in site.use(r)} == {"two"}
+    assert "error.status" in process.stats.launches
+    assert site.run(site.is_clean), site.left()
+
+
+def test_a_request_fails_when_every_pool_has_tried_in_vain() -> None:
+    site = Site(one_cloud(BROKEN), [provider("one", launch_retries=2)])
+    process = site.start()
+    request = site.submit("small")
+    assert site.run(lambda: site.state(request) is RequestState.FAILED)
+    assert process.stats.launches == ["error.status"] * 2
+    site.cancel(request)
+    assert site.run(site.is_clean), site.left()
+
+
+def test_ready_siblings_of_a_failed_multi_node_request_become_free() -> None:
+    fault = {"kind": "error-server", "skip": 1}
+    site = Site(one_cloud(fault), [provider("one", launch_retries=1)])
+    site.start()
+    request = site.submit("small", "small")
+    assert site.run(lambda: site.state(request) is RequestState.FAILED)
+    assert site.run(lambda: len(site.nodes()) <= 1)
+    assert all(n.state is NodeState.READY and not n.allocated_to for n in site.nodes())
+
+
+def test_a_label_the_cloud_rejects_is_declined_without_more_attempts() -> None:
+    site = Site(one_cloud(), [provider("one", [label("small", key_name="no-such-key")])])
+    process = site.start()
+    requests = [site.submit("small"), site.submit("small")]
+    assert site.run(lambda: all(site.state(r) is RequestState.FAILED for r in requests), seconds=60)
+    assert len(process.stats.launches) <= 2
+
+
+def test_no_valid_host_moves_on_to_the_next_zone() -> None:
+    clouds = one_cloud(zones=["a", "b"], full_zones=["a"])
+    site = Site(clouds, [provider("one", pool={"availability_zones": ("a", "b")}, launch_retries=2)])
+    site.start()
+    requests = [site.submit("small") for _ in range(4)]
+    assert site.run(lambda: site.fulfilled(*requests))
+    assert {n.az for r in requests for n in site.use(r)} == {"b"}
+
+
+def test_a_cloud_that_is_down_at_start_is_served_by_the_others_and_used_when_it_is_back() -> None:
+    down = {"kind": "drop", "operations": ["*"]}
+    clouds = {**one_cloud(down), "two": {"shape": "direct", "boot": 2.0}}
+    site = Site(clouds, [provider("one"), provider("two")])
+    site.start()
+    request = site.submit("small")
+    pinned = site.submit("small", provider="one")
+    assert site.run(lambda: site.fulfilled(request), seconds=30)
+    assert site.state(pinned) is RequestState.REQUESTED
+    site.world.clouds["one"].faults.clear()
+    assert site.run(lambda: site.fulfilled(pinned), seconds=200)
+
+
+def test_foreign_servers_and_floating_ips_are_never_touched() -> None:
+    site = Site(one_cloud(shape="nat"), [provider("one", clean_floating_ips=False)])
+    cloud = site.world.clouds["one"]
+    with cloud.lock:
+        looks = [
+            {},
+            {"nodepool_node_id": "0000000001"},
+            {"nodepool_provider_name": "two", "nodepool_node_id": "0000000001"},
+            {
+                "nodepool_provider_name": "one",
+                "nodepool_node_id": "0000000001",
+                "poolmgr_deployment": "other",
+            },
+        ]
+        foreign = {
+            cloud.compute.put_foreign(name=f"np{n:010d}", metadata=look, networks=[]).id
+            for n, look in enumerate(looks)
+        }
+    site.start()
+    request = site.submit("small")
+    assert site.run(lambda: site.fulfilled(request))
+    site.use(request)
+    site.run(seconds=200)
+    assert set(cloud.compute.servers) == foreign
+
+
+def test_a_server_of_ours_without_a_node_is_deleted_and_counted() -> None:
+    site = Site(one_cloud(), [provider("one")])
+    cloud = site.world.clouds["one"]
+    metadata = {
+        "nodepool_provider_name": "one",
+        "nodepool_node_id": "0000999999",
+        "nodepool_pool_name": "main",
+    }
+    with cloud.lock:
+        cloud.compute.put_foreign(name="np0000999999", metadata=metadata, networks=[])
+    process = site.start()
+    site.run(seconds=5)
+    assert site.count("servers") == 1, "one look is not enough"
+    assert site.run(lambda: site.count("servers") == 0, seconds=60)
+    assert process.stats.leaks == [("one", "instances")]
+
+
+def test_idle_ports_go_after_two_looks_one_interval_apart() -> None:
+    site = Site(one_cloud({"kind": "leaked-port"}), [provider("one", port_cleanup_interval=60.0)])
+    site.start()
+    serve(site, 2)
