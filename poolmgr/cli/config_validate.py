@@ -7,10 +7,12 @@ import json
 import os
 from collections.abc import Sequence
 
-from poolmgr.cli.commandline import Subcommands, add_command
+from poolmgr.cli.commandline import Subcommands, add_command, print_error
+from poolmgr.config.clouds import Clouds, load_clouds
 from poolmgr.config.load import examine
 from poolmgr.config.problem import Problem, Severity
-from poolmgr.config.references import Clouds
+from poolmgr.config.settings import OpenStackProvider, Settings
+from poolmgr.errors import ConfigError
 
 DESCRIPTION = """\
 Check the configuration file (and the secure file, if -s names one) exactly as the daemons do, and print everything
@@ -34,34 +36,55 @@ def add_to(commands: Subcommands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    unreadable = False
+    clouds = None
+    try:
+        clouds = load_clouds(environ=os.environ, cwd=os.getcwd())
+    except ConfigError as error:  # told, but it must not hide what is wrong in the file
+        print_error("config-validate", error)
+        unreadable = True
+    problems = found(args, clouds if clouds and clouds.file else None)
+    if args.json:
+        print(json.dumps([problem_row(p) for p in problems], indent=2))
+    else:
+        for problem in problems:
+            print(problem)
+        print(verdict(args.config, problems))
+    return 1 if unreadable or any(p.severity is Severity.ERROR for p in problems) else 0
+
+
+def found(args: argparse.Namespace, clouds: Clouds | None) -> list[Problem]:
+    """Everything that is wrong in the files, in their order; `clouds` None: there is no clouds.yaml at hand."""
     examined = examine(
         args.config,
         secure=args.secure,
         environ=os.environ,
         strict=args.strict,
-        clouds=clouds_at_hand(),
+        clouds=clouds.all_regions() if clouds else None,
         complete=args.secure is not None,
     )
-    if args.json:
-        print(json.dumps([problem_row(p) for p in examined.problems], indent=2))
-    else:
-        for problem in examined.problems:
-            print(problem)
-        print(verdict(args.config, examined.problems))
-    return 0 if examined.settings is not None else 1
+    if clouds is None or examined.settings is None:
+        return list(examined.problems)
+    return [*examined.problems, *clouds.warnings, *problems_of_clouds(examined.settings, clouds)]
 
 
-def clouds_at_hand() -> Clouds | None:
-    """The regions of each cloud of clouds.yaml; None when there is no such file here."""
-    return None
+def problems_of_clouds(settings: Settings, clouds: Clouds) -> list[Problem]:
+    """What is wrong in clouds.yaml with the clouds that providers use; each cloud and region once."""
+    used = {
+        (provider.cloud, provider.region_name): None
+        for provider in settings.providers.values()
+        if isinstance(provider, OpenStackProvider) and provider.cloud in clouds.names()
+    }
+    problems = [p for cloud, region in used if cloud for p in clouds.examine(cloud, region).problems]
+    return list(dict.fromkeys(problems))
 
 
 def verdict(path: str, problems: Sequence[Problem]) -> str:
     """One line: whether the file can be used, and how much was found."""
     errors = sum(p.severity is Severity.ERROR for p in problems)
     warnings = len(problems) - errors
-    found = ", ".join(_count(n, word) for n, word in ((errors, "error"), (warnings, "warning")) if n)
-    return f"{path}: {'cannot be used' if errors else 'valid'}{': ' if found else ''}{found}"
+    counts = ", ".join(_count(n, word) for n, word in ((errors, "error"), (warnings, "warning")) if n)
+    return f"{path}: {'cannot be used' if errors else 'valid'}{': ' if counts else ''}{counts}"
 
 
 def problem_row(problem: Problem) -> dict[str, object]:

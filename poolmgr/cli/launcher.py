@@ -23,7 +23,6 @@ from poolmgr.observe.log import to_file
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.runtime.daemon import PidFile, detach
 from poolmgr.runtime.signals import daemon_signals
-from poolmgr.wiring import LauncherDaemon
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +99,8 @@ def absolute(path: str | None) -> str | None:
 
 def serve(args: argparse.Namespace) -> int:
     """Run until a signal. Raises ConfigError when the daemon cannot start."""
+    from poolmgr.wiring import LauncherDaemon  # it imports every part there is; `--help` needs none
+
     daemon = LauncherDaemon(args.config, args.secure)
     stopping = threading.Event()
 

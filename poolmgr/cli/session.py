@@ -25,9 +25,11 @@ def opened(args: argparse.Namespace) -> Iterator[Store]:
 
     Raises ConfigError, StoreUnavailable when there is no connection within `--connect-timeout` seconds.
     """
-    from poolmgr import wiring  # it imports every part there is; `--help` needs none
-
     settings = load_settings(args)
+    from poolmgr import (
+        wiring,
+    )  # it imports every part there is: not for a wrong configuration, nor for `--help`
+
     store = wiring.open_store(settings)
     try:
         connect(store, settings, SystemClock(), args.connect_timeout)
