@@ -21,12 +21,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
 from poolmgr.errors import ConfigError
 from poolmgr.simcloud.faults import Fault, FaultKind
+from poolmgr.simcloud.quota import NAMES as QUOTA_NAMES
 from poolmgr.simcloud.shapes import SHAPES, Shape
 
 R = TypeVar("R")
@@ -105,7 +106,7 @@ class CloudConfig:
     quota: Mapping[str, float] = field(default_factory=dict)  # absent: unlimited
     rate_limit: RateLimit | None = None
     token_seconds: float = 3600.0
-    microversions: tuple[str, str] | None = None  # None: as the shape has it
+    microversions: tuple[str, ...] | None = None  # lowest, highest; (): none; None: as the shape has it
     zones: tuple[str, ...] = ("nova",)
     full_zones: tuple[str, ...] = ()  # no valid host there
     flavors: tuple[FlavorConfig, ...] = _FLAVORS
@@ -190,6 +191,9 @@ def _cloud(name: str, defaults: Mapping[str, Any], entry: Any) -> CloudConfig:
         raise ConfigError(f"{where}: a cloud's name becomes part of URLs")
     if cloud.shape not in SHAPES:
         raise ConfigError(f"{where}.shape: must be one of {', '.join(SHAPES)}")
+    versions = cloud.microversions or ()
+    if len(versions) not in (0, 2) or not all(isinstance(v, str) for v in versions):
+        raise ConfigError(f'{where}.microversions: must be [] or like ["2.1", "2.90"], in quotes')
     if cloud.private not in ("", "unreachable", "loopback"):
         raise ConfigError(f"{where}.private: must be unreachable or loopback")
     return cloud
@@ -213,7 +217,12 @@ def _rate_limit(body: Any, where: str) -> RateLimit | None:
 
 
 def _quota(body: Any, where: str) -> dict[str, float]:
-    return {key: float(value) for key, value in _mapping(body or {}, where).items()}
+    limits = _mapping(body or {}, where)
+    for name, value in limits.items():
+        if name not in QUOTA_NAMES:
+            raise ConfigError(f"{where}: unknown {name}; known: {', '.join(QUOTA_NAMES)}")
+        _check(float, value, f"{where}.{name}")
+    return {name: float(value) for name, value in limits.items()}
 
 
 _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
@@ -235,10 +244,32 @@ def _record(kind: type[R], values: Mapping[str, Any], where: str) -> R:
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(values) - known):
         raise ConfigError(f"{where}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        _check(hints[key], value, f"{where}.{key}")
     try:
         return kind(**values)
     except TypeError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _check(hint: Any, value: Any, where: str) -> None:
+    """Raises ConfigError when a plain value is not of the kind that `hint` says; other hints are not looked at."""
+    allowed, words = _PLAIN.get(hint, (object, ""))
+    if not isinstance(value, allowed) or (isinstance(value, bool) and hint in (int, float, float | None)):
+        raise ConfigError(f"{where}: must be {words}, not {value!r}")
+
+
+_STRINGS = tuple[str, ...]
+_PLAIN: Mapping[Any, tuple[Any, str]] = {
+    float: ((int, float), "a number"),
+    float | None: ((int, float, type(None)), "a number"),
+    int: (int, "a whole number"),
+    int | None: ((int, type(None)), "a whole number"),
+    str: (str, "text"),
+    bool: (bool, "true or false"),
+    _STRINGS: (tuple, "a list"),
+}
 
 
 def _mapping(body: Any, where: str, *, keep: bool = False) -> dict[str, Any]:

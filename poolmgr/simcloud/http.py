@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
+from typing import Any
 
 from poolmgr.simcloud import cinder, glance, keystone, neutron, nova, swift
 from poolmgr.simcloud.faults import FaultKind, Trouble
@@ -125,6 +126,7 @@ class SimApplication:
         """`url` is where clients reach it, with no slash at its end."""
         self._world, self._url, self._loop = world, url, loop
         self._state = State(world)
+        self._caches: dict[str, dict[Any, Any]] = {name: {} for name in world.clouds}
 
     # -- from wire.Application ---------------------------------------------------------------------------
 
@@ -147,7 +149,13 @@ class SimApplication:
         if target is None:
             answer(json_response({"error": {"code": 404, "message": "There is no such cloud."}}, 404))
             return
-        call = Call(cloud=target.cloud, request=request, params=target.params, base=target.base)
+        call = Call(
+            cloud=target.cloud,
+            request=request,
+            params=target.params,
+            base=target.base,
+            cache=self._caches[target.cloud.name],
+        )
         self._begin(target, call, answer)
 
     # -- finding -----------------------------------------------------------------------------------------

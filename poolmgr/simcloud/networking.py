@@ -7,7 +7,7 @@ id when the addresses it shows may be others.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -117,6 +117,7 @@ class Networking:
             status="ACTIVE",
         )
         self.ports[port.id] = port
+        self._ports_of[router_id] = [port.id]
 
     def network_named(self, name: str) -> Network:
         """A network by id or name. Raises Refusal."""
@@ -386,6 +387,9 @@ class Networking:
             raise no_such("floating IP", floating_id)
         return self.floating_ips[floating_id]
 
+    def floating_ips_on(self, port_id: str) -> list[FloatingIp]:
+        return [self.floating_ips[floating_id] for floating_id in self._floating_on.get(port_id, ())]
+
     # -- security groups ---------------------------------------------------------------------------------
 
     def create_group(self, name: str, description: str = "") -> SecurityGroup:
@@ -407,9 +411,6 @@ class Networking:
             if group.name == name:
                 return group
         raise bad_request(f"Security group {name} not found for project")
-
-    def snapshot_counts(self) -> Mapping[str, int]:
-        return {"ports": len(self.ports), "floating_ips": len(self.floating_ips)}
 
     def _mac(self) -> str:
         return "fa:16:3e:" + ":".join(f"{self._rng.randrange(256):02x}" for _ in range(3))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from poolmgr.simcloud.envelope import next_query, refused, timestamp
+from poolmgr.simcloud import neutron_view as view
+from poolmgr.simcloud.envelope import next_query, refused
 from poolmgr.simcloud.faults import FaultKind
 from poolmgr.simcloud.refusal import Refusal, bad_request, neutron_quota, no_such
 from poolmgr.simcloud.routes import Call, Handler, Route, empty, json_response
-from poolmgr.simcloud.things import FloatingIp, Network, Port, Router, SecurityGroup, Subnet
+from poolmgr.simcloud.things import FloatingIp, Port
 from poolmgr.simcloud.wire import Response
 
 _KINDS = {
@@ -42,118 +43,6 @@ def version(call: Call) -> Response:
         for n in names
     ]
     return json_response({"resources": rows})
-
-
-# -- how things look -------------------------------------------------------------------------------------
-
-
-def _network(call: Call, network: Network) -> dict[str, Any]:
-    return {
-        "id": network.id,
-        "name": network.name,
-        "status": "ACTIVE",
-        "admin_state_up": network.admin_state_up,
-        "shared": network.shared,
-        "router:external": network.external,
-        "subnets": list(network.subnets),
-        "port_security_enabled": network.port_security,
-        "mtu": 1450,
-        "description": "",
-        "tags": [],
-        "availability_zones": ["nova"],
-        **_tenant(call, mine=not network.external),
-    }
-
-
-def _subnet(call: Call, subnet: Subnet) -> dict[str, Any]:
-    return {
-        "id": subnet.id,
-        "name": subnet.name,
-        "network_id": subnet.network_id,
-        "cidr": subnet.cidr,
-        "ip_version": subnet.version,
-        "gateway_ip": subnet.gateway,
-        "enable_dhcp": subnet.version == 4,
-        "ipv6_address_mode": None if subnet.version == 4 else "slaac",
-        "ipv6_ra_mode": None if subnet.version == 4 else "slaac",
-        "dns_nameservers": [],
-        "host_routes": [],
-        "tags": [],
-        **_tenant(call),
-    }
-
-
-def _router(call: Call, router: Router) -> dict[str, Any]:
-    gateway = None
-    if router.external_network_id is not None:
-        gateway = {"network_id": router.external_network_id, "enable_snat": True, "external_fixed_ips": []}
-    return {
-        "id": router.id,
-        "name": router.name,
-        "status": "ACTIVE",
-        "admin_state_up": True,
-        "external_gateway_info": gateway,
-        "routes": [],
-        "tags": [],
-        **_tenant(call),
-    }
-
-
-def _port(call: Call, port: Port) -> dict[str, Any]:
-    return {
-        "id": port.id,
-        "name": port.name,
-        "network_id": port.network_id,
-        "mac_address": port.mac,
-        "fixed_ips": [{"subnet_id": s, "ip_address": a} for s, a in port.fixed_ips],
-        "device_id": port.device_id,
-        "device_owner": port.device_owner,
-        "status": port.status,
-        "admin_state_up": True,
-        "security_groups": list(port.security_groups),
-        "description": port.description,
-        "tags": list(port.tags),
-        "port_security_enabled": True,
-        "binding:vnic_type": "normal",
-        "created_at": timestamp(port.created),
-        "updated_at": timestamp(port.created),
-        **_tenant(call),
-    }
-
-
-def _floating_ip(call: Call, floating: FloatingIp) -> dict[str, Any]:
-    return {
-        "id": floating.id,
-        "floating_ip_address": floating.address,
-        "floating_network_id": floating.network_id,
-        "port_id": floating.port_id,
-        "fixed_ip_address": floating.fixed_address,
-        "router_id": floating.router_id,
-        "status": floating.status,
-        "description": floating.description,
-        "tags": list(floating.tags),
-        "port_details": None,
-        "created_at": timestamp(floating.created),
-        "updated_at": timestamp(floating.created),
-        **_tenant(call),
-    }
-
-
-def _group(call: Call, group: SecurityGroup) -> dict[str, Any]:
-    return {
-        "id": group.id,
-        "name": group.name,
-        "description": group.description,
-        "security_group_rules": [],
-        "stateful": True,
-        "tags": [],
-        **_tenant(call),
-    }
-
-
-def _tenant(call: Call, *, mine: bool = True) -> dict[str, str]:
-    project_id = call.cloud.identity.credentials.project_id if mine else "0" * 32
-    return {"tenant_id": project_id, "project_id": project_id}
 
 
 # -- lists -----------------------------------------------------------------------------------------------
@@ -227,6 +116,21 @@ def _find(things: Mapping[str, Any], kind: str, thing_id: str) -> Any:
     return things[thing_id]
 
 
+def _ports(call: Call) -> Iterable[Port]:
+    """Ports of one device are what clients ask for most: those are found without a look at all others."""
+    devices, networking = call.query.get("device_id"), call.cloud.networking
+    if devices is None or "" in devices:
+        return networking.ports.values()
+    return [port for device in devices for port in networking.ports_of(device)]
+
+
+def _floating_ips(call: Call) -> Iterable[FloatingIp]:
+    ports, networking = call.query.get("port_id"), call.cloud.networking
+    if ports is None or "" in ports:
+        return networking.floating_ips.values()
+    return [floating for port in ports for floating in networking.floating_ips_on(port)]
+
+
 # -- ports -----------------------------------------------------------------------------------------------
 
 
@@ -245,14 +149,14 @@ def create_port(call: Call) -> Response:
         groups = given["security_groups"] or ()
         fields["security_groups"] = tuple(_find(networking.groups, "security group", g).id for g in groups)
     port = networking.create_port(str(given.get("network_id")), **fields)
-    return json_response({"port": _port(call, port)}, 201)
+    return json_response({"port": view.port(call, port)}, 201)
 
 
 def update_port(call: Call) -> Response:
     allowed = ("name", "description", "device_id", "device_owner")
     changes = {k: str(v or "") for k, v in call.entity("port").items() if k in allowed}
     port = call.cloud.networking.update_port(call.params["id"], **changes)
-    return json_response({"port": _port(call, port)})
+    return json_response({"port": view.port(call, port)})
 
 
 def delete_port(call: Call) -> Response:
@@ -275,7 +179,7 @@ def create_floating_ip(call: Call) -> Response:
         fixed_address=given.get("fixed_ip_address"),
         description=str(given.get("description") or ""),
     )
-    return json_response({"floatingip": _floating_ip(call, floating)}, 201)
+    return json_response({"floatingip": view.floating_ip(call, floating)}, 201)
 
 
 def update_floating_ip(call: Call) -> Response:
@@ -285,7 +189,7 @@ def update_floating_ip(call: Call) -> Response:
         floating = networking.bind(floating.id, given["port_id"], given.get("fixed_ip_address"))
     if "description" in given:
         floating = networking.update_floating_ip(floating.id, description=str(given["description"] or ""))
-    return json_response({"floatingip": _floating_ip(call, floating)})
+    return json_response({"floatingip": view.floating_ip(call, floating)})
 
 
 def delete_floating_ip(call: Call) -> Response:
@@ -301,7 +205,7 @@ def delete_floating_ip(call: Call) -> Response:
 def create_group(call: Call) -> Response:
     given = call.entity("security_group")
     group = call.cloud.networking.create_group(str(given.get("name")), str(given.get("description") or ""))
-    return json_response({"security_group": _group(call, group)}, 201)
+    return json_response({"security_group": view.group(call, group)}, 201)
 
 
 def delete_group(call: Call) -> Response:
@@ -355,55 +259,55 @@ _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
         "GET",
         "/networks",
         "networks",
-        _lister("networks", lambda c: c.cloud.networking.networks.values(), _network),
+        _lister("networks", lambda c: c.cloud.networking.networks.values(), view.network),
     ),
     (
         "GET",
         "/networks/{id}",
         "network",
-        _shower("network", lambda c, i: _find(c.cloud.networking.networks, "network", i), _network),
+        _shower("network", lambda c, i: _find(c.cloud.networking.networks, "network", i), view.network),
     ),
     (
         "GET",
         "/subnets",
         "subnets",
-        _lister("subnets", lambda c: c.cloud.networking.subnets.values(), _subnet),
+        _lister("subnets", lambda c: c.cloud.networking.subnets.values(), view.subnet),
     ),
     (
         "GET",
         "/subnets/{id}",
         "subnet",
-        _shower("subnet", lambda c, i: _find(c.cloud.networking.subnets, "subnet", i), _subnet),
+        _shower("subnet", lambda c, i: _find(c.cloud.networking.subnets, "subnet", i), view.subnet),
     ),
     (
         "GET",
         "/routers",
         "routers",
-        _lister("routers", lambda c: c.cloud.networking.routers.values(), _router),
+        _lister("routers", lambda c: c.cloud.networking.routers.values(), view.router),
     ),
     (
         "GET",
         "/routers/{id}",
         "router",
-        _shower("router", lambda c, i: _find(c.cloud.networking.routers, "router", i), _router),
+        _shower("router", lambda c, i: _find(c.cloud.networking.routers, "router", i), view.router),
     ),
-    ("GET", "/ports", "ports", _lister("ports", lambda c: c.cloud.networking.ports.values(), _port)),
+    ("GET", "/ports", "ports", _lister("ports", _ports, view.port)),
     ("POST", "/ports", "ports", create_port),
-    ("GET", "/ports/{id}", "port", _shower("port", lambda c, i: c.cloud.networking.port(i), _port)),
+    ("GET", "/ports/{id}", "port", _shower("port", lambda c, i: c.cloud.networking.port(i), view.port)),
     ("PUT", "/ports/{id}", "port", update_port),
     ("DELETE", "/ports/{id}", "port", delete_port),
     (
         "GET",
         "/floatingips",
         "floatingips",
-        _lister("floatingips", lambda c: c.cloud.networking.floating_ips.values(), _floating_ip),
+        _lister("floatingips", _floating_ips, view.floating_ip),
     ),
     ("POST", "/floatingips", "floatingips", create_floating_ip),
     (
         "GET",
         "/floatingips/{id}",
         "floatingip",
-        _shower("floatingip", lambda c, i: c.cloud.networking.floating_ip(i), _floating_ip),
+        _shower("floatingip", lambda c, i: c.cloud.networking.floating_ip(i), view.floating_ip),
     ),
     ("PUT", "/floatingips/{id}", "floatingip", update_floating_ip),
     ("DELETE", "/floatingips/{id}", "floatingip", delete_floating_ip),
@@ -411,14 +315,16 @@ _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
         "GET",
         "/security-groups",
         "security-groups",
-        _lister("security_groups", lambda c: c.cloud.networking.groups.values(), _group),
+        _lister("security_groups", lambda c: c.cloud.networking.groups.values(), view.group),
     ),
     ("POST", "/security-groups", "security-groups", create_group),
     (
         "GET",
         "/security-groups/{id}",
         "security-group",
-        _shower("security_group", lambda c, i: _find(c.cloud.networking.groups, "security group", i), _group),
+        _shower(
+            "security_group", lambda c, i: _find(c.cloud.networking.groups, "security group", i), view.group
+        ),
     ),
     ("DELETE", "/security-groups/{id}", "security-group", delete_group),
     ("GET", "/quotas/{project}", "quota", quotas),

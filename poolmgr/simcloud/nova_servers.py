@@ -10,14 +10,13 @@ from typing import Any
 
 from poolmgr.simcloud.compute import ServerRequest
 from poolmgr.simcloud.envelope import next_query, page, seconds_of
-from poolmgr.simcloud.nova_view import Renderer, links
+from poolmgr.simcloud.nova_view import links, rendered
 from poolmgr.simcloud.refusal import Refusal, bad_request, conflict, no_such
 from poolmgr.simcloud.routes import Call, empty, json_response
 from poolmgr.simcloud.things import Flavor, Server
 from poolmgr.simcloud.wire import Response
 from poolmgr.simcloud.world import SimCloud
 
-_RENDERER = Renderer()
 _FILTERS = {"limit", "marker", "changes-since", "changes-before", "status", "name", "tags", "sort_key"}
 _FILTERS |= {
     "sort_dir",
@@ -49,11 +48,11 @@ def list_brief(call: Call) -> Response:
 
 
 def _rendered(call: Call, server: Server) -> bytes:
-    return _RENDERER.rendered(call.cloud, server, call.base, call.microversion)
+    return rendered(call.cache, call.cloud, server, call.base, call.microversion)
 
 
-def _list(call: Call, servers: Sequence[Server], rendered: Sequence[bytes], *, more: bool) -> Response:
-    body = b'{"servers":[' + b",".join(rendered) + b"]"
+def _list(call: Call, servers: Sequence[Server], rows: Sequence[bytes], *, more: bool) -> Response:
+    body = b'{"servers":[' + b",".join(rows) + b"]"
     if more:
         path = "/servers/detail" if call.request.path.endswith("detail") else "/servers"
         href = f"{call.base}/v2.1{path}?{next_query(call, servers[-1].id)}"

@@ -12,6 +12,10 @@ from poolmgr.simcloud.world import SimCloud
 
 _POWER = {"ACTIVE": 1, "PAUSED": 3, "SHUTOFF": 4}
 _EMBEDDED_FLAVOR = (2, 47)
+_TAGS = (2, 26)
+
+#: Of one cloud: (server id, embedded flavor, tags) -> (the record, its JSON).
+Cache = dict[tuple[str, bool, bool], tuple[Server, bytes]]
 
 
 def links(base: str, kind: str, thing_id: str) -> list[dict[str, str]]:
@@ -62,7 +66,7 @@ def server(cloud: SimCloud, server: Server, base: str, microversion: tuple[int, 
             "created": timestamp(server.fault.at),
             "message": server.fault.message,
         }
-    if microversion >= (2, 26):
+    if microversion >= _TAGS:
         body["tags"] = list(server.tags)
     return body
 
@@ -104,19 +108,14 @@ def _access_ip(cloud: SimCloud, server: Server) -> str:
     return next((a.address for a in server.addresses if a.network == "public" and a.version == 4), "")
 
 
-class Renderer:
-    """Rendered records by server, so that a list of a thousand costs a join. One for each base URL in use."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str, bool, bool], tuple[Server, bytes]] = {}
-
-    def rendered(self, cloud: SimCloud, shown: Server, base: str, microversion: tuple[int, int]) -> bytes:
-        key = (shown.id, base, microversion >= _EMBEDDED_FLAVOR, microversion >= (2, 26))
-        known = self._known.get(key)
-        if known is not None and known[0] is shown:
-            return known[1]
-        text = json.dumps(server(cloud, shown, base, microversion), separators=(",", ":")).encode()
-        if len(self._known) > 20000:
-            self._known.clear()
-        self._known[key] = (shown, text)
-        return text
+def rendered(cache: Cache, cloud: SimCloud, shown: Server, base: str, microversion: tuple[int, int]) -> bytes:
+    """The record as JSON, from `cache` if the server has not changed: a list of a thousand is then a join."""
+    key = (shown.id, microversion >= _EMBEDDED_FLAVOR, microversion >= _TAGS)
+    known = cache.get(key)
+    if known is not None and known[0] is shown:
+        return known[1]
+    text = json.dumps(server(cloud, shown, base, microversion), separators=(",", ":")).encode()
+    if len(cache) > 20_000:
+        cache.clear()
+    cache[key] = (shown, text)
+    return text

@@ -20,7 +20,7 @@ from poolmgr.simcloud.world import SimCloud
 
 @dataclass(kw_only=True, slots=True)
 class Call:
-    """One API call on its way. `base` is the service's URL without version, with no slash at its end."""
+    """One API call on its way to its handler. `base` is the service's URL without version or slash at its end."""
 
     cloud: SimCloud
     request: Request
@@ -28,6 +28,7 @@ class Call:
     base: str
     microversion: tuple[int, int] = (2, 1)
     trouble: Trouble = NO_TROUBLE
+    cache: dict[Any, Any] = field(default_factory=dict)  # of the cloud, for what is costly to render
     _json: Any = None
     _query: dict[str, list[str]] | None = None
 

@@ -25,6 +25,8 @@ from poolmgr.simcloud.ssh import SshListener
 from poolmgr.simcloud.wire import HttpProtocol
 from poolmgr.simcloud.world import SimCloud, World
 
+_BACKLOG = 1024
+
 Source = str | Path | Mapping[str, Any] | SimConfig
 
 
@@ -45,11 +47,13 @@ class SimServer:
     async def start(self) -> None:
         """Listen. Raises OSError when a port is taken."""
         loop = asyncio.get_running_loop()
-        listener = socket.create_server((self.config.host, self.config.port), backlog=1024)
+        listener = socket.create_server((self.config.host, self.config.port), backlog=_BACKLOG)
         self.url = f"http://{self.config.host}:{listener.getsockname()[1]}"
         application = SimApplication(self.world, self.url, loop)
         self._servers.append(
-            await loop.create_server(lambda: HttpProtocol(application, self._connections), sock=listener)
+            await loop.create_server(
+                lambda: HttpProtocol(application, self._connections), sock=listener, backlog=_BACKLOG
+            )
         )
         if self.config.ssh.enabled:
             self._ssh = SshListener(self.world, self.config.ssh, seed=self.config.seed)

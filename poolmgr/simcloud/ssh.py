@@ -26,6 +26,7 @@ from poolmgr.simcloud.ssh_wire import Direction, Reader, WireError, mpint, name_
 from poolmgr.simcloud.world import World
 
 _VERSION = b"SSH-2.0-OpenSSH_9.2p1-simcloud"
+_BACKLOG = 1024
 _GRACE = 120.0  # seconds a connection may last
 
 _CURVE = ("curve25519-sha256", "curve25519-sha256@libssh.org")
@@ -210,10 +211,10 @@ class SshListener:
         """Listen; returns the port. Raises OSError when it is taken."""
         # The wildcard is needed: there is no other way to listen on all of 127.0.0.0/8 with one socket. What
         # comes to an address that no guest has, so from outside too, is closed unread.
-        listener = socket.create_server(("0.0.0.0", self._config.port), backlog=512)
+        listener = socket.create_server(("0.0.0.0", self._config.port), backlog=_BACKLOG)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: SshProtocol(self._keys_at, self._connections), sock=listener
+            lambda: SshProtocol(self._keys_at, self._connections), sock=listener, backlog=_BACKLOG
         )
         return int(listener.getsockname()[1])
 
