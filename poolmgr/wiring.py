@@ -163,20 +163,22 @@ class LauncherDaemon:
         return WATCH_INTERVAL
 
     def _load(self) -> Settings:
-        loaded = load(self._config_path, secure=self._secure_path, environ=self._environ)
-        for warning in loaded.warnings:
-            log.warning("%s", warning)
+        loaded = load(self._config_path, secure=self._secure_path, environ=self._environ, check_clouds=False)
         self._clouds = load_clouds(environ=self._environ)
+        for warning in (*loaded.warnings, *self._clouds.warnings):
+            log.warning("%s", warning)
         return loaded.settings
 
     def _parts_for(self, provider: OpenStackProvider) -> tuple[object, Callable[[], Parts]]:
         """What identifies the provider's connection to its cloud, and how to make it. Raises ConfigError."""
-        assert self._clouds is not None and self._store is not None and self._stats is not None
+        assert self._clouds is not None
+        assert self._store is not None
+        assert self._stats is not None
         if not provider.cloud:
             raise ConfigError(f"provider {provider.name} names no cloud (key `cloud`) of clouds.yaml")
         cloud_settings = self._clouds.get(provider.cloud, provider.region_name)
         store, stats = self._store, self._stats
-        prefix = api_prefix(cloud_settings.statsd_prefix, self._environ, provider=provider.name)
+        prefix = api_prefix(cloud_settings.statsd_prefix, {}, provider=provider.name)
 
         def make() -> Parts:
             def on_call(call: ApiCall) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from poolmgr.config.assemble import settings_from
 from poolmgr.config.document import Document, read_document
 from poolmgr.config.problem import Problem, Severity, in_order, refuse_errors
-from poolmgr.config.references import Clouds, check_references, check_use
+from poolmgr.config.references import Clouds, check_providers_clouds, check_references, check_use
 from poolmgr.config.schema import MAIN, SECURE
 from poolmgr.config.settings import Settings
 from poolmgr.config.shape import WRONG, Part, Section, Spot
@@ -44,14 +44,24 @@ def load(
     strict: bool = False,
     clouds: Clouds | None = None,
     complete: bool = True,
+    check_clouds: bool = True,
 ) -> Loaded:
     """The configuration in the file at `path` with the secure file's additions.
 
     `clouds` has the regions of each cloud of clouds.yaml; None when there is no such file at hand. `complete`
-    False: the file is looked at on its own, ZooKeeper may be in a secure file elsewhere.
+    False: the file is looked at on its own, ZooKeeper may be in a secure file elsewhere. `check_clouds` False: say
+    nothing about clouds, as a daemon that serves the other providers when one of them has none.
     Raises ConfigError with a line for each finding, warnings included, when the configuration cannot be used.
     """
-    examined = examine(path, secure=secure, environ=environ, strict=strict, clouds=clouds, complete=complete)
+    examined = examine(
+        path,
+        secure=secure,
+        environ=environ,
+        strict=strict,
+        clouds=clouds,
+        complete=complete,
+        check_clouds=check_clouds,
+    )
     refuse_errors(examined.problems)
     assert examined.settings is not None  # there was no error
     return Loaded(settings=examined.settings, warnings=examined.problems)
@@ -65,6 +75,7 @@ def examine(
     strict: bool = False,
     clouds: Clouds | None = None,
     complete: bool = True,
+    check_clouds: bool = True,
 ) -> Examined:
     """As `load`, but errors are returned like warnings. Never raises."""
     problems: list[Problem] = []
@@ -75,7 +86,9 @@ def examine(
         secure_part = _checked(document, SECURE, problems, secret=True)
     if main_part is not None:
         check_zookeeper(main_part, secure_part, complete=complete)
-        check_references(main_part, secure_part, clouds)
+        check_references(main_part, secure_part)
+        if check_clouds:
+            check_providers_clouds(main_part, clouds)
     settings = None
     if main_part is not None and all(p.severity is Severity.WARNING for p in problems):
         check_use(main_part)

@@ -20,7 +20,7 @@ def by_name(parts: Iterable[Part]) -> dict[str, Part]:
     return {part.name: part for part in parts if part.name is not None}
 
 
-def check_references(main: Part, secure: Part | None, clouds: Clouds | None) -> None:
+def check_references(main: Part, secure: Part | None) -> None:
     """Report every name in `main` and the secure file that is used twice or not defined."""
     _check_duplicates(main)
     labels = by_name(main.parts("labels"))
@@ -29,7 +29,6 @@ def check_references(main: Part, secure: Part | None, clouds: Clouds | None) -> 
     for provider in main.parts("providers"):
         _check_provider(provider, labels, images)
     _check_static_nodes(main)
-    _check_clouds(main, clouds)
     if secure is not None:
         _check_secrets(secure, images)
 
@@ -131,7 +130,8 @@ def static_nodes(main: Part) -> Iterable[Part]:
             yield from pool.parts("nodes")
 
 
-def _check_clouds(main: Part, clouds: Clouds | None) -> None:
+def check_providers_clouds(main: Part, clouds: Clouds | None) -> None:
+    """Whether clouds.yaml has the clouds and regions that providers name; None: there is no such file at hand."""
     users = [provider for provider in main.parts("providers") if "cloud" in provider]
     if clouds is None and users:
         main.at("providers").warning(

@@ -204,7 +204,9 @@ class Settings:
     images_dir: str | None = None
     build_log_dir: str = "/var/log/nodepool/builds"
     build_log_retention: int = 7
-    statsd_escape: bool = False  # dots in names that go into metrics become "_"; off: as the reference sends them
+    statsd_escape: bool = (
+        False  # dots in names that go into metrics become "_"; off: as the reference sends them
+    )
 
 
 class NetworkApi(enum.Enum):
@@ -285,7 +287,7 @@ class CloudSettings:
     )  # server, port, floating-ip: poll hint, seconds
     statsd_host: str | None = None
     statsd_port: int = 8125
-    statsd_prefix: str = "openstack.api"
+    statsd_prefix: str | None = None  # None: not said; then it is made from the provider's name
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)  # key: "file:line"
 
     def service(self, name: str) -> CloudService:

@@ -107,7 +107,7 @@ def files(tmp_path):
         ({"server_poll": "incremental", "port_mode": "precreate"}, {"server_poll": "incremental"}),
         ({"project_is_dedicated": True}, {"project_is_dedicated": True}),
         ({"metrics": {"statsd": {"host": "s", "port": 9125}}}, {"statsd_host": "s", "statsd_port": 9125}),
-        ({}, {"statsd_host": None, "statsd_port": 8125, "statsd_prefix": "openstack.api"}),
+        ({}, {"statsd_host": None, "statsd_port": 8125, "statsd_prefix": None}),
     ],
 )
 def test_keys_of_a_cloud(files, keys, expected):
