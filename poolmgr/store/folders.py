@@ -1,0 +1,32 @@
+"""Directories: znodes without data that others are kept below."""
+
+from __future__ import annotations
+
+from poolmgr.store import paths
+from poolmgr.store.tree import Create, Delete, Refusal, Refused, Session, Write
+
+
+def ensure(session: Session, folder: str) -> None:
+    """Make `folder` and what is missing above it. Never use it for what is above a record of someone else.
+
+    Raises StoreUnavailable.
+    """
+    try:
+        session.commit(Write(Create(folder)))
+    except Refused as refused:
+        if refused.why is Refusal.NO_NODE and paths.parent(folder):
+            ensure(session, paths.parent(folder))
+            ensure(session, folder)
+
+
+def below(session: Session, path: str) -> list[Delete]:
+    """What deletes everything below `path`, deepest first; nothing if it does not exist."""
+    try:
+        names = session.children(path)
+    except Refused:
+        return []
+    deletes = []
+    for child in (f"{path}/{name}" for name in names):
+        deletes += below(session, child)
+        deletes.append(Delete(child))
+    return deletes

@@ -1,0 +1,182 @@
+"""Every path in the store, and what each znode under `/nodepool` is (zookeeper.md 3).
+
+`place_of` is the inverse of the builders: it names the kind of thing a path holds and the ids in it. It is
+called for each watch event, so it only splits and compares.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import NamedTuple
+
+from poolmgr.model.component import ComponentKind
+
+REQUESTS = "/nodepool/requests"
+REQUEST_LOCKS = "/nodepool/requests-lock"
+NODES = "/nodepool/nodes"
+COMPONENTS = "/nodepool/components"
+IMAGES = "/nodepool/images"
+ELECTIONS = "/nodepool/elections"
+#: What is ours alone lives here, never under /nodepool.
+DEPLOYMENT = "/poolmgr/deployment"
+
+#: The trees that a store keeps in its snapshot.
+ROOTS = (COMPONENTS, IMAGES, NODES, REQUESTS, REQUEST_LOCKS, ELECTIONS)
+
+#: A contender's name ends so (zookeeper.md 4); the sequence turns negative after 2^31 children.
+_CONTENDER = re.compile(r"__lock__(-?\d{10})$")
+
+
+class Kind(enum.Enum):
+    """What a path holds. The ids that `Place.ids` has for it are in parentheses."""
+
+    ROOT = enum.auto()  # one of ROOTS
+    REQUEST = enum.auto()  # (request)
+    REQUEST_LOCK = enum.auto()  # (request)
+    REQUEST_CONTENDER = enum.auto()  # (request, contender)
+    NODE = enum.auto()  # (node)
+    NODE_LOCK = enum.auto()  # (node)
+    NODE_CONTENDER = enum.auto()  # (node, contender)
+    COMPONENT_KIND = enum.auto()  # (kind)
+    COMPONENT = enum.auto()  # (kind, znode)
+    ELECTION = enum.auto()  # (name)
+    ELECTION_CONTENDER = enum.auto()  # (name, contender)
+    IMAGE_FOLDER = enum.auto()  # any level between the root and the records
+    BUILD = enum.auto()  # (image, build)
+    UPLOAD = enum.auto()  # (image, build, provider, upload)
+    OTHER = enum.auto()  # nothing a snapshot shows
+
+
+class Place(NamedTuple):
+    kind: Kind
+    ids: tuple[str, ...] = ()
+
+
+_OTHER = Place(Kind.OTHER)
+_ROOT = Place(Kind.ROOT)
+
+
+def request(request_id: str) -> str:
+    return f"{REQUESTS}/{request_id}"
+
+
+def request_lock(request_id: str) -> str:
+    return f"{REQUEST_LOCKS}/{request_id}"
+
+
+def node(node_id: str) -> str:
+    return f"{NODES}/{node_id}"
+
+
+def node_lock(node_id: str) -> str:
+    return f"{NODES}/{node_id}/lock"
+
+
+def component(kind: ComponentKind, znode: str = "") -> str:
+    """The record's path, or the directory of its kind without `znode`."""
+    folder = f"{COMPONENTS}/{kind.value}"
+    return f"{folder}/{znode}" if znode else folder
+
+
+def election(name: str) -> str:
+    return f"{ELECTIONS}/{name}"
+
+
+def build(image: str, build_id: str) -> str:
+    return f"{IMAGES}/{image}/builds/{build_id}"
+
+
+def uploads(image: str, build_id: str, provider: str) -> str:
+    """The directory of a build's uploads to one provider."""
+    return f"{build(image, build_id)}/providers/{provider}/images"
+
+
+def parent(path: str) -> str:
+    """The path one level up; "" for a top-level one."""
+    return path.rpartition("/")[0]
+
+
+def name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def sequence_of(contender: str) -> str | None:
+    """The sequence part of a contender's name, or None for a name that does not contend.
+
+    Compared as text, as kazoo does: who holds a lock must be the same for all its contenders.
+    """
+    match = _CONTENDER.search(contender)
+    return match.group(1) if match else None
+
+
+def place_of(path: str) -> Place:
+    """What is at `path` (without chroot)."""
+    parts = path.split("/")
+    if len(parts) < 3 or parts[1] != "nodepool":
+        return _OTHER
+    if len(parts) == 3:
+        return _ROOT if path in ROOTS else _OTHER
+    reader = _READERS.get(parts[2])
+    return reader(parts[3:]) if reader else _OTHER
+
+
+def _in_requests(ids: list[str]) -> Place:
+    # `lock` is a reserved name below requests, left by old releases.
+    return Place(Kind.REQUEST, (ids[0],)) if len(ids) == 1 and ids[0] != "lock" else _OTHER
+
+
+def _in_request_locks(ids: list[str]) -> Place:
+    if len(ids) == 1:
+        return Place(Kind.REQUEST_LOCK, (ids[0],))
+    if len(ids) == 2 and sequence_of(ids[1]):
+        return Place(Kind.REQUEST_CONTENDER, (ids[0], ids[1]))
+    return _OTHER
+
+
+def _in_nodes(ids: list[str]) -> Place:
+    if len(ids) == 1:
+        return Place(Kind.NODE, (ids[0],)) if ids[0] != "lock" else _OTHER
+    if ids[1] == "lock":
+        if len(ids) == 2:
+            return Place(Kind.NODE_LOCK, (ids[0],))
+        if len(ids) == 3 and sequence_of(ids[2]):
+            return Place(Kind.NODE_CONTENDER, (ids[0], ids[2]))
+    return _OTHER
+
+
+def _in_components(ids: list[str]) -> Place:
+    if len(ids) == 1:
+        return Place(Kind.COMPONENT_KIND, (ids[0],))
+    return Place(Kind.COMPONENT, (ids[0], ids[1])) if len(ids) == 2 else _OTHER
+
+
+def _in_elections(ids: list[str]) -> Place:
+    if len(ids) == 1:
+        return Place(Kind.ELECTION, (ids[0],))
+    if len(ids) == 2 and sequence_of(ids[1]):
+        return Place(Kind.ELECTION_CONTENDER, (ids[0], ids[1]))
+    return _OTHER
+
+
+def _in_images(ids: list[str]) -> Place:
+    # <image> / builds / <build> / providers / <provider> / images / <upload>
+    if len(ids) > 7 or "lock" in (*ids[2:3], *ids[6:7]):
+        return _OTHER
+    if any(ids[i] != word for i, word in ((1, "builds"), (3, "providers"), (5, "images")) if i < len(ids)):
+        return _OTHER
+    if len(ids) == 3:
+        return Place(Kind.BUILD, (ids[0], ids[2]))
+    if len(ids) == 7:
+        return Place(Kind.UPLOAD, (ids[0], ids[2], ids[4], ids[6]))
+    return Place(Kind.IMAGE_FOLDER)
+
+
+_READERS = {
+    "requests": _in_requests,
+    "requests-lock": _in_request_locks,
+    "nodes": _in_nodes,
+    "components": _in_components,
+    "elections": _in_elections,
+    "images": _in_images,
+}

@@ -1,0 +1,265 @@
+"""The store over any tree: every method of `store.api.Store`, in the words of the modules beside this one.
+
+It is also what a session reports to. `connected` says whether the snapshot can be believed: it is False from
+the moment the connection breaks until everything was read again over a new one, and the locks, components and
+elections of this process are in order.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from poolmgr.errors import LockLost, StoreUnavailable
+from poolmgr.model.component import Component, ComponentKind
+from poolmgr.model.image import Upload
+from poolmgr.model.node import Node
+from poolmgr.model.request import NodeRequest
+from poolmgr.model.snapshot import Snapshot
+from poolmgr.runtime.clock import Clock, SystemClock
+from poolmgr.store import paths
+from poolmgr.store.api import Change, ChangeKind, Election, Lock
+from poolmgr.store.cache import Cache
+from poolmgr.store.codec import encode
+from poolmgr.store.elections import Elections
+from poolmgr.store.folders import below, ensure
+from poolmgr.store.locks import HeldLock, Locks
+from poolmgr.store.nodes import Nodes
+from poolmgr.store.registry import Registry
+from poolmgr.store.requests import Requests
+from poolmgr.store.tree import Create, Delete, EventKind, Refused, Session, Write
+
+R = TypeVar("R")
+
+#: Directories that must be there before anyone can be told of what is in them.
+_FOLDERS = (
+    paths.REQUESTS,
+    paths.REQUEST_LOCKS,
+    paths.NODES,
+    *(paths.component(kind) for kind in ComponentKind),
+)
+_CACHES = {"node": paths.NODES, "request": paths.REQUESTS, "image": paths.IMAGES}
+
+
+def new_id() -> str:
+    """32 hex digits that nobody else has."""
+    return uuid.uuid4().hex
+
+
+class TreeStore:
+    """A `store.api.Store`, as soon as there is a way to start and close its session."""
+
+    def __init__(
+        self, session: Session, *, clock: Clock | None = None, new_id: Callable[[], str] = new_id
+    ) -> None:
+        clock = clock or SystemClock()
+        self._session = session
+        self._new_id = new_id
+        self._cache = Cache(session, clock)
+        self._locks = Locks(session, self._cache, clock, new_id)
+        self._nodes = Nodes(session, self._cache, self._locks)
+        self._requests = Requests(session, self._cache, self._locks, self._nodes)
+        self._registry = Registry(session, self._cache)
+        self._elections = Elections(session, self._cache, self._locks, lambda: self.connected)
+        self._state = threading.Lock()  # taken by the session's own thread too: never hold it during a call
+        self._current_on = -1  # the session's `connection` at which the snapshot was completed
+        self._epoch = 0
+
+    # What the session reports (tree.Listener)
+
+    def begin(self, write: Write) -> None:
+        self._cache.begin(write)
+
+    def settle(self, write: Write) -> None:
+        self._cache.settle(write)
+
+    def reached(self, write: Write) -> None:
+        self._cache.reached(write)
+
+    def event(self, place: int, kind: EventKind, path: str) -> None:
+        self._cache.event(place, kind, path)
+
+    def flush(self) -> None:
+        self._cache.flush()
+
+    def suspended(self) -> None:
+        self._current_on = -1
+
+    def lost(self) -> None:
+        self._current_on = -1
+        with self._state:
+            self._epoch += 1
+        self._locks.void_all()
+
+    def disconnected(self) -> None:
+        """The sequence has come to the break of the connection."""
+        self._cache.forget_connection()
+        self._cache.note(Change(ChangeKind.SESSION))
+
+    def restore(self) -> None:
+        connection = self._session.connection
+        for root in paths.ROOTS:
+            self._session.watch(root)
+        for folder in _FOLDERS:
+            ensure(self._session, folder)
+        self._cache.refill()
+        self._locks.recover()
+        self._registry.restore()
+        self._elections.restore()
+        self._current_on = connection
+        self._cache.note(Change(ChangeKind.SESSION))
+
+    # Connection
+
+    @property
+    def connected(self) -> bool:
+        return self._session.up and self._current_on == self._session.connection
+
+    @property
+    def epoch(self) -> int:
+        with self._state:
+            return self._epoch
+
+    @property
+    def writes(self) -> int:
+        return self._session.writes
+
+    @property
+    def queues(self) -> Mapping[str, int]:
+        queued = self._session.queues()
+        lengths = {"zk.client.connection_queue": queued.requests}
+        fetches = self._cache.fetches()
+        for name, root in _CACHES.items():
+            lengths[f"zk.{name}_cache.event_queue"] = queued.told
+            lengths[f"zk.{name}_cache.playback_queue"] = fetches[root]
+        return lengths
+
+    def reading(self) -> AbstractContextManager[Snapshot]:
+        return self._cache.reading()
+
+    def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
+        return self._cache.subscribe(on_change)
+
+    # Requests
+
+    def create_request(self, request: NodeRequest, *, priority: int, ephemeral: bool = False) -> NodeRequest:
+        return self._in_order(lambda: self._requests.create(request, priority, ephemeral))
+
+    def read_request(self, request_id: str) -> NodeRequest:
+        return self._requests.read(request_id)
+
+    def lock_request(self, request_id: str) -> tuple[Lock, NodeRequest]:
+        return self._requests.lock(request_id)
+
+    def save_request(self, request: NodeRequest, lock: Lock | None = None) -> NodeRequest:
+        return self._requests.save(request, _ours(lock))
+
+    def delete_request(self, request_id: str) -> None:
+        self._requests.delete(request_id)
+
+    def drop_request_lock(self, request_id: str) -> bool:
+        return self._requests.drop_lock(request_id)
+
+    def stale_request_locks(self) -> Iterable[str]:
+        return self._requests.stale_locks()
+
+    # Nodes
+
+    def create_node(self, node: Node) -> tuple[Lock, Node]:
+        return self._in_order(lambda: self._nodes.create(node))
+
+    def read_node(self, node_id: str) -> Node:
+        return self._nodes.read(node_id)
+
+    def lock_node(self, node_id: str, *, timeout: float = 0.0) -> tuple[Lock, Node]:
+        return self._nodes.lock(node_id, timeout)
+
+    def save_node(self, node: Node, lock: Lock | None = None) -> Node:
+        return self._nodes.save(node, _ours(lock))
+
+    def delete_node(self, node: Node, lock: Lock) -> None:
+        self._nodes.delete(node, _held(lock))
+
+    def finish_request(
+        self, request: NodeRequest, lock: Lock, nodes: Iterable[tuple[Node, Lock]] = ()
+    ) -> NodeRequest:
+        held = [(node, _held(node_lock)) for node, node_lock in nodes]
+        return self._requests.finish(request, _held(lock), held)
+
+    def unlock(self, lock: Lock) -> None:
+        self._locks.release(_held(lock))
+
+    def purge_empty(self) -> int:
+        return sum(self._purge(path, version) for path, version in self._cache.empty_records().items())
+
+    def _purge(self, path: str, version: int) -> bool:
+        """Whether `path` is gone by our doing: nobody contends for its lock, and it still has no data."""
+        if self._cache.contenders(f"{path}/lock"):
+            return False
+        try:
+            data, stat = self._session.get(path)
+            if data or stat.version != version:
+                return False
+            self._session.commit(Write(*self._leftovers(path), Delete(path, version)))
+        except Refused:  # someone is at it
+            return False
+        return True
+
+    def _leftovers(self, path: str) -> list[Delete]:
+        """Directories below; contenders are left out, so that the transaction fails if there are any."""
+        return [d for d in below(self._session, path) if paths.sequence_of(paths.name(d.path)) is None]
+
+    # Components and elections
+
+    def register(self, component: Component) -> Component:
+        return self._registry.register(component)
+
+    def update_component(self, component: Component) -> Component:
+        return self._registry.update(component)
+
+    def unregister(self, component: Component) -> None:
+        self._registry.unregister(component)
+
+    def elect(self, name: str, identifier: str) -> Election:
+        return self._elections.elect(name, identifier)
+
+    # Images, and what is ours alone
+
+    def create_upload(self, upload: Upload) -> Upload:
+        folder = paths.uploads(upload.image, upload.build, upload.provider)
+        ensure(self._session, folder)
+        write = Write(Create(f"{folder}/", encode(upload), sequence=True, record=upload))
+        self._in_order(lambda: self._session.commit(write))
+        created: Upload = write.stored[write.results[0].path]
+        return created
+
+    def deployment(self) -> str:
+        while True:
+            try:
+                return self._session.get(paths.DEPLOYMENT)[0].decode()
+            except Refused:
+                ensure(self._session, paths.parent(paths.DEPLOYMENT))
+            try:
+                self._session.commit(Write(Create(paths.DEPLOYMENT, self._new_id().encode())))
+            except Refused:
+                continue  # someone was quicker: theirs counts
+
+    def _in_order(self, create: Callable[[], R]) -> R:
+        """Create something; a missing directory can only mean that someone removed the whole tree."""
+        try:
+            return create()
+        except Refused as refused:
+            raise StoreUnavailable(f"cannot create anything: {refused}") from refused
+
+
+def _ours(lock: Lock | None) -> HeldLock | None:
+    return None if lock is None else _held(lock)
+
+
+def _held(lock: Lock) -> HeldLock:
+    if not isinstance(lock, HeldLock):
+        raise LockLost(f"{lock.path}: not a lock of this store")
+    return lock
