@@ -34,12 +34,14 @@ def take_census(nodes: Iterable[Node], requests: Iterable[NodeRequest], pools: I
     provider_nodes = {pool.provider_name: Counter[NodeState]() for pool in pools if pool.provider_name}
     label_nodes = {label: Counter[NodeState]() for pool in pools for label in pool.supported_labels}
     total = Counter[NodeState]()
-    for node in nodes:
-        total[node.state] += 1
-        if node.provider:
-            provider_nodes.setdefault(node.provider, Counter())[node.state] += 1
-        for label in set(node.labels):
-            label_nodes.setdefault(label, Counter())[node.state] += 1
+    # There are thousands of nodes but few kinds of them.
+    kinds = Counter((node.provider, node.labels, node.state) for node in nodes)
+    for (provider, labels, state), count in kinds.items():
+        total[state] += count
+        if provider:
+            provider_nodes.setdefault(provider, Counter())[state] += count
+        for label in set(labels):
+            label_nodes.setdefault(label, Counter())[state] += count
     wanted, by_state = _count_requests(requests)
     return Census(
         nodes=_all_states(total),
