@@ -116,9 +116,12 @@ class SimulatedCloud:
         image = spec.image if spec.image_is_id else self.find_image(spec.image)
         if image is None:
             raise Rejected(f"there is no active image {spec.image}")
-        return self._ask(
-            "compute.POST.servers", lambda trouble: self._create(spec, image, trouble), subject=spec.name
-        )
+        try:
+            return self._ask(
+                "compute.POST.servers", lambda trouble: self._create(spec, image, trouble), subject=spec.name
+            )
+        except NotFound as error:  # a network, group, key or zone that it names
+            raise Rejected(str(error)) from error
 
     def _create(self, spec: ServerSpec, image: str, trouble: sim.Trouble) -> str:
         compute = self._cloud.compute

@@ -156,6 +156,9 @@ class Session:
             self._renew(wanted.get(TOKEN_HEADER))
             wanted.update(self._auth_headers())
             response = self._once(call, wanted, data, timeouts, lost_is_open)
+        if response.status_code <= MULTIPLE_CHOICES and is_a_page(response):
+            message = f"{call}: {response.status_code} with a web page: is a proxy in the way?"
+            raise (OutcomeUnknown if lost_is_open else CloudUnavailable)(message)
         if response.status_code <= MULTIPLE_CHOICES:
             status, content = response.status_code, response.content
             return Answer(status=status, headers=response.headers, content=content, call=call)
@@ -255,6 +258,11 @@ def login_error(cloud: str, error: ksa.ClientException, now: float) -> CloudErro
 
 def _failure(call: Call, response: requests.Response, now: float) -> Failure:
     return failure_of(call, response.status_code, response.headers, response.content, now)
+
+
+def is_a_page(response: requests.Response) -> bool:
+    """Whether a success is an HTML page, which no OpenStack service answers with."""
+    return bool(response.content) and response.headers.get("content-type", "").startswith("text/html")
 
 
 #: urllib3's reasons for a connection that was never made.

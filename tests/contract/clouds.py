@@ -1,0 +1,147 @@
+"""The two implementations of `cloud.api.Cloud` on the same pretend world, whose time passes only when told.
+
+The real layer talks to it over real HTTP on loopback.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from poolmgr.cloud.api import Cloud
+from poolmgr.cloud.openstack import OpenStackCloud
+from poolmgr.cloud.simulated import SimulatedCloud
+from poolmgr.config.settings import CloudNetwork, CloudSettings
+from poolmgr.model.server import (
+    META_DEPLOYMENT,
+    META_NODE_ID,
+    META_PROVIDER,
+    Owner,
+    Server,
+    ServerSpec,
+    ServerStatus,
+)
+from poolmgr.simcloud.config import load
+from poolmgr.simcloud.faults import Fault, FaultKind
+from poolmgr.simcloud.server import RunningSim, running
+from poolmgr.simcloud.world import SimCloud, World
+from tests.fakes import FakeClock
+
+SHAPES = ("direct", "nat", "novanet", "v6", "tasks")
+OWNER = Owner(provider="north", node_id="0000000007", deployment="d-1")
+METADATA = {META_NODE_ID: "0000000007", META_PROVIDER: "north", META_DEPLOYMENT: "d-1"}
+IMAGE = "debian-12"
+TIMEOUTS = (2.0, 0.4)  # seconds; long enough for loopback, short enough for a test of hanging
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A cloud as its user sees it, and what is behind it."""
+
+    cloud: Cloud
+    far: SimCloud
+    world: World
+    clock: FakeClock
+
+    def strike(self, kind: str, **more: Any) -> None:
+        """Plan a fault."""
+        operations = more.pop("operations", ())
+        with self.far.lock:
+            self.far.faults.add(Fault(kind=FaultKind(kind), operations=tuple(operations), **more))
+
+    def calm(self) -> None:
+        """No more faults."""
+        with self.far.lock:
+            self.far.faults.clear()
+
+    def counts(self) -> Mapping[str, Any]:
+        return self.world.counts()[self.far.name]
+
+    def left(self) -> tuple[int, int, int]:
+        """(servers, ports, floating IPs) that really are there."""
+        counts = self.counts()
+        return counts["servers"], counts["ports"], counts["floating_ips"]
+
+    def spec(self, name: str = "np0000000007", **more: Any) -> ServerSpec:
+        flavor = next(flavor for flavor in self.cloud.flavors() if flavor.name == "small")
+        plain = {"name": name, "flavor": flavor, "image": IMAGE, "image_is_id": False, "metadata": METADATA}
+        return ServerSpec(**{**plain, **more})
+
+    def boot(self, name: str = "np0000000007", **more: Any) -> Server:
+        """A server that is ACTIVE."""
+        server_id = self.cloud.create_server(self.spec(name, **more))
+        self.clock.advance(5.0)
+        server = self.cloud.list_servers().items[server_id]
+        assert server.status is ServerStatus.ACTIVE
+        return server
+
+    def remove(self, server: Server) -> None:
+        """Delete it and what hangs on it, as a launcher would."""
+        self.cloud.delete_server(server.id)
+        for found in self.cloud.list_floating_ips().items.values():
+            if found.owner and found.owner.node_id == OWNER.node_id:
+                self.cloud.delete_floating_ip(found.id)
+        self.clock.advance(5.0)
+
+
+def sim_config(shape: str, **more: Any) -> dict[str, Any]:
+    images = [{"name": IMAGE}]
+    cloud = {"shape": shape, "boot": 2.0, "delete_seconds": 0.5, "images": images, **more}
+    return {"seed": 7, "ssh": {"enabled": False}, "clouds": {"north": cloud}}
+
+
+@contextmanager
+def simulated(shape: str, **more: Any) -> Iterator[Stage]:
+    clock = FakeClock()
+    world = World(load(sim_config(shape, **more)), clock.time)
+    far = world.clouds["north"]
+    yield Stage(cloud=SimulatedCloud(far, clock=clock), far=far, world=world, clock=clock)
+
+
+@contextmanager
+def openstack(shape: str, **more: Any) -> Iterator[Stage]:
+    clock = FakeClock()
+    with running(sim_config(shape, **more), clock.time) as sim:
+        cloud = openstack_cloud(sim, clock)
+        try:
+            yield Stage(cloud=cloud, far=sim.world.clouds["north"], world=sim.world, clock=clock)
+        finally:
+            cloud.close()
+
+
+def openstack_cloud(
+    sim: RunningSim,
+    clock: FakeClock,
+    *,
+    rate: float = 0.0,
+    auth: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> OpenStackCloud:
+    """The layer on a running simcloud. `auth` are settings of the login that replace the usual."""
+    kept = {**cloud_settings(sim.clouds_yaml()["clouds"]["north"]), **(auth or {})}
+    settings = CloudSettings(name="north", **kept)
+    options = {"rng": random.Random(7), "timeouts": TIMEOUTS, "reachable_v6": True, **more}
+    return OpenStackCloud("north", settings, region=None, rate=rate, clock=clock, deployment="d-1", **options)
+
+
+def cloud_settings(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of CloudSettings for an entry of simcloud's clouds.yaml."""
+    values = {k: entry[k] for k in ("requires_floating_ip", "floating_ip_source") if k in entry}
+    if "secgroup_source" in entry:
+        values["secgroup_source"] = entry["secgroup_source"]
+    networks = tuple(
+        CloudNetwork(
+            name=network["name"],
+            routes_ipv4_externally=network.get("routes_ipv4_externally", False),
+            routes_ipv6_externally=network.get("routes_ipv6_externally", False),
+            default_interface=network.get("default_interface", False),
+        )
+        for network in entry.get("networks", ())
+    )
+    return {"auth": entry["auth"], "region_name": entry["region_name"], "networks": networks, **values}
+
+
+IMPLEMENTATIONS = {"simulated": simulated, "openstack": openstack}
