@@ -53,7 +53,8 @@ class Redaction(logging.Filter):
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
         lowered = text.lower()
-        if any(hint in lowered for hint in _HINTS):  # much cheaper than the expression, and nearly always false
+        # Much cheaper than the expression, and nearly always false
+        if any(hint in lowered for hint in _HINTS):
             text = _LOOKS_SECRET.sub(_hide, text)
         return text
 
