@@ -45,14 +45,19 @@ class Killed(BaseException):
 
 
 class Fuse:
-    """Kills a process before or after its nth act on the outside world."""
+    """Kills a process before or after its nth act on the outside world, or has `instead` happen before it."""
 
     def __init__(self, at: int | None = None, *, after: bool = False) -> None:
         self.at, self.after, self.count = at, after, 0
+        self.instead: Callable[[], object] | None = None
 
     def around(self, act: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             self.count += 1
+            if self.instead is not None:
+                if self.count == self.at:
+                    self.instead()
+                return act(*args, **kwargs)
             if self.at is not None and self.count > self.at:
                 raise Killed
             if self.count == self.at and not self.after:
@@ -127,7 +132,7 @@ class Process:
         self.site = site
         self.fuse = fuse or Fuse()
         self.stats = RecordingStats()
-        self.memory = MemoryStore(site.tree)
+        self.memory = MemoryStore(site.tree, clock=site.clock)
         self.memory.start()
         store: Any = Fused(self.memory, self.fuse, STORE_ACTS)
         self.store = store
@@ -213,7 +218,7 @@ class Site:
     ) -> None:
         self.clock = FakeClock()
         self.world = World(sim_config({"seed": seed, "clouds": dict(clouds)}), self.clock.monotonic)
-        self.tree = MemoryTree(clock=self.clock.time)
+        self.tree = MemoryTree()
         self.providers = {one.name: one for one in providers}
         names = {n for p in self.providers.values() for pool in p.pools.values() for n in pool.labels}
         self.labels = {n: Label(name=n) for n in names} | {one.name: one for one in labels}
@@ -221,7 +226,7 @@ class Site:
         self.tuning = tuning
         self.max_hold_age = max_hold_age
         self.processes: list[Process] = []
-        self.client = MemoryStore(self.tree)
+        self.client = MemoryStore(self.tree, clock=self.clock)
         self.client.start()
         self._started = 0
 

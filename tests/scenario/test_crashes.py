@@ -38,3 +38,34 @@ def test_a_crash_at_any_act_loses_and_leaks_nothing(shape: str, after: bool) -> 
     assert 20 < total < 200
     for at in range(1, total + 1):
         crash_run(shape, at, after=after)
+
+
+def lost_answer_run(at: int, *, expire: bool) -> int:
+    """One run in which the answer of transaction number `at` never comes; returns how many acts there were."""
+    site = Site({"one": {"shape": "nat", "boot": 1.0}}, [provider("one")])
+    fuse = Fuse(at)
+    process = site.start(fuse)
+    fuse.instead = process.memory.lose_next_answer
+    requests = {site.submit("small"), site.submit("small", "small")}
+
+    def done() -> bool:
+        for request in [r for r in requests if site.fulfilled(r)]:
+            site.use(request)
+            requests.discard(request)
+        if not process.memory.connected:
+            if expire:
+                process.memory.expire()
+            else:
+                process.memory.resume()
+        return not requests
+
+    assert site.run(done, seconds=400), (at, expire, site.left())
+    assert site.run(lambda: done() and site.is_clean(), seconds=200), (at, expire, site.left())
+    return fuse.count
+
+
+@pytest.mark.parametrize("expire", [False, True], ids=["suspended", "expired"])
+def test_an_answer_lost_at_any_write_loses_and_leaks_nothing(expire: bool) -> None:
+    total = lost_answer_run(10_000, expire=expire)
+    for at in range(1, total + 1):
+        lost_answer_run(at, expire=expire)
