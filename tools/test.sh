@@ -32,5 +32,5 @@ if [ "${#failed[@]}" -gt 0 ]; then
 fi
 # The limit is for a hang: pytest has said by then where (faulthandler_timeout in pyproject.toml).
 part "tests (pytest)" timeout --foreground --signal=INT --kill-after=60 45m \
-    pytest -n "${WORKERS:-auto}" --dist loadgroup "${selection[@]}" "$@"
+    pytest -n "${WORKERS:-auto}" --dist worksteal "${selection[@]}" "$@"
 [ "${#failed[@]}" -eq 0 ]
