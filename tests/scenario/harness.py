@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from poolmgr.store.memory import MemoryStore, MemoryTree
-
 from poolmgr.cloud.simulated import SimulatedCloud, SimulatedProber
 from poolmgr.config.settings import (
     BootImage,
@@ -33,6 +31,7 @@ from poolmgr.observe.stats import NullStats
 from poolmgr.policy.tuning import Tuning
 from poolmgr.simcloud.config import load as sim_config
 from poolmgr.simcloud.world import World
+from poolmgr.store.memory import MemoryStore, MemoryTree
 from tests.fakes import FakeClock, InlineExecutor
 
 #: Real constants except where a scenario would only wait for them.
