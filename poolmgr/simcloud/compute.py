@@ -157,6 +157,7 @@ class Compute:
             raise nova_quota({"instances": (1, used["instances"], used["instances"])})
         if exceeded := self._quota.exceeded(need, used):
             raise nova_quota(exceeded)
+        self._networking().check_port_quota(len(request.networks))
         if request.zone is not None and request.zone not in self.zones:
             raise bad_request("The requested availability zone is not available")
         if request.key_name is not None and request.key_name not in self.keypairs:

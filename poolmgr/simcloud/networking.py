@@ -163,6 +163,11 @@ class Networking:
             self._ports_of.setdefault(port.device_id, []).append(port.id)
         return port
 
+    def check_port_quota(self, count: int) -> None:
+        """Whether so many ports more are allowed. Raises Refusal in Nova's words."""
+        if self._quota.exceeded({"ports": count}, {"ports": len(self.ports)}):
+            raise Refusal(403, "Maximum number of ports exceeded", kind="forbidden")
+
     def _take(self, network: Network) -> list[tuple[str, str]]:
         taken: list[tuple[str, str]] = []
         for subnet_id in network.subnets:
