@@ -28,4 +28,4 @@ class SystemClock:
         return time.monotonic()
 
     def wait(self, event: threading.Event, seconds: float) -> None:
-        event.wait(max(0.0, seconds))
+        event.wait(min(max(0.0, seconds), threading.TIMEOUT_MAX))  # it refuses infinity

@@ -54,23 +54,36 @@ class ThreadExecutor:
         with self._lock:
             self._stopped = True
             threads = self._threads
+        while True:  # here, not on the threads: all of them may hang
+            try:
+                item = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if item is not None:
+                item[0].cancel()
         for _ in range(threads):
             self._jobs.put(None)
 
     def _work(self) -> None:
-        while True:
-            item = self._jobs.get()
-            if item is None:
-                return
-            future, job = item
-            if not self._stopped and future.set_running_or_notify_cancel():
-                try:
-                    result = job()
-                except BaseException as error:  # the future carries it to whoever asked
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-            else:
-                future.cancel()
+        while _run_next(self._jobs):
             with self._lock:
                 self._idle += 1
+
+
+def _run_next(jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]) -> bool:
+    """Wait for a job and run it; False when there will be no more.
+
+    A function of its own, so that an idle thread holds on to no job and no result (a listing is megabytes).
+    """
+    item = jobs.get()
+    if item is None:
+        return False
+    future, job = item
+    if future.set_running_or_notify_cancel():
+        try:
+            result = job()
+        except BaseException as error:  # the future carries it to whoever asked
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+    return True

@@ -57,9 +57,11 @@ class Worker:
         return not self._thread.is_alive()
 
     def run(self) -> None:
-        while not self._stopping.is_set():
+        while True:
+            self.wake.clear()  # before all else: a stop or a change from here on must end the wait that follows
+            if self._stopping.is_set():
+                return
             began = self._clock.monotonic()
-            self.wake.clear()  # before the cycle: a change during it must end the wait that follows
             pause = self._run_once()
             self.last_cycle_at = self._clock.monotonic()
             self._clock.wait(self.wake, pause)
