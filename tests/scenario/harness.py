@@ -29,6 +29,7 @@ from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.observe.stats import NullStats
 from poolmgr.policy.tuning import Tuning
+from poolmgr.runtime.executor import Executor
 from poolmgr.simcloud.config import load as sim_config
 from poolmgr.simcloud.world import World
 from poolmgr.store.memory import MemoryStore, MemoryTree
@@ -127,7 +128,10 @@ def provider(
 class Process:
     """One launcher process: a worker for each provider, and a janitor."""
 
-    def __init__(self, site: Site, *, fuse: Fuse | None = None) -> None:
+    def __init__(
+        self, site: Site, *, fuse: Fuse | None = None, executors: Mapping[str, Executor] | None = None
+    ) -> None:
+        """`executors`: those of single providers; everyone else's jobs run inline."""
         self.site = site
         self.fuse = fuse or Fuse()
         self.stats = RecordingStats()
@@ -149,8 +153,8 @@ class Process:
                 prober=SimulatedProber(site.world),
                 clock=site.clock,
                 stats=self.stats,
-                api=InlineExecutor(),
-                probes=InlineExecutor(),
+                api=(executors or {}).get(one.name, InlineExecutor()),
+                probes=(executors or {}).get(one.name, InlineExecutor()),
                 rng=random.Random(1),
                 new_id=lambda: next(ids),
                 deployment=deployment,
@@ -236,8 +240,8 @@ class Site:
     def config(self, one: OpenStackProvider) -> Config:
         return Config(provider=one, labels=self.labels, tenants=self.tenants, max_hold_age=self.max_hold_age)
 
-    def start(self, fuse: Fuse | None = None) -> Process:
-        process = Process(self, fuse=fuse)
+    def start(self, fuse: Fuse | None = None, *, executors: Mapping[str, Executor] | None = None) -> Process:
+        process = Process(self, fuse=fuse, executors=executors)
         self.processes.append(process)
         return process
 

@@ -8,6 +8,7 @@ import pytest
 
 from poolmgr.model.node import NodeState
 from poolmgr.model.request import RequestState
+from tests.fakes import ManualExecutor
 from tests.scenario.harness import Site, label, provider
 
 
@@ -180,3 +181,46 @@ def test_idle_ports_go_after_two_looks_one_interval_apart() -> None:
     site = Site(one_cloud({"kind": "leaked-port"}), [provider("one", port_cleanup_interval=60.0)])
     site.start()
     serve(site, 2)
+
+
+def test_a_cloud_that_hangs_stalls_itself_only_and_goes_on_when_it_answers() -> None:
+    clouds = {**one_cloud(), "two": {"shape": "direct", "boot": 2.0}}
+    site = Site(clouds, [provider("one"), provider("two")])
+    hung = ManualExecutor()
+    process = site.start(executors={"one": hung})
+    site.run(seconds=2)
+    hung.run_all()  # it answers the first questions, and then no more
+    pinned = site.submit("small", provider="one")
+    site.run(seconds=2)
+    assert site.state(pinned) is RequestState.PENDING
+    others = [site.submit("small", provider="two") for _ in range(3)]
+    assert site.run(lambda: site.fulfilled(*others), seconds=20)
+    assert site.state(pinned) is RequestState.PENDING
+
+    def done() -> bool:
+        hung.run_all()
+        return site.fulfilled(pinned)
+
+    assert site.run(done)
+    assert process.alive
+
+
+def test_a_cancelled_request_whose_create_call_hangs_leaves_no_server() -> None:
+    site = Site(one_cloud(), [provider("one")])
+    hung = ManualExecutor()
+    site.start(executors={"one": hung})
+    site.run(seconds=1)
+    hung.run_all()
+    request = site.submit("small")
+    site.run(seconds=2)
+    site.cancel(request)
+    site.run(seconds=2)
+    assert site.count("servers") == 0, "the create call has not even begun"
+
+    def clean() -> bool:
+        hung.run_all()
+        return site.is_clean()
+
+    assert site.run(clean), site.left()
+    site.run(seconds=60)
+    assert site.is_clean(), site.left()
