@@ -6,6 +6,7 @@ The real layer talks to it over real HTTP on loopback.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def simulated(shape: str, **more: Any) -> Iterator[Stage]:
 
 @contextmanager
 def openstack(shape: str, **more: Any) -> Iterator[Stage]:
-    clock = FakeClock()
+    clock = FakeClock(time.time())  # keystoneauth compares a token's end with the machine's clock
     with running(sim_config(shape, **more), clock.time) as sim:
         cloud = openstack_cloud(sim, clock)
         try:
