@@ -14,7 +14,8 @@ from functools import partial
 from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone, StoreError, StoreUnavailable
 from poolmgr.launcher.cloudfacts import CloudFacts
 from poolmgr.launcher.context import Context
-from poolmgr.launcher.launches import Launch, Launches
+from poolmgr.launcher.launch import Launch
+from poolmgr.launcher.launches import Launches
 from poolmgr.launcher.pools import PoolDesk
 from poolmgr.launcher.removals import Removals
 from poolmgr.model.node import Node, NodeState
