@@ -162,13 +162,15 @@ class NodeClient:
         return isinstance(data, Mapping) and data.get(CLIENT_KEY) == self._client_id
 
     def _note_lost_locks(self) -> None:
-        """After a lost session, nodes in use belong to the launchers' clean-up."""
+        """After a lost session, nodes in use belong to the launchers' clean-up; others can be locked again."""
         if self._store.epoch == self._epoch:
             return
         self._epoch = self._store.epoch
         for order in self.orders:
-            if order.stage is Stage.HELD and not all(lock.valid for lock in order.locks.values()):
+            if order.stage is Stage.HELD and not order.locked:
                 self._end(order, Stage.LOST, "the session was lost, and with it the locks of the nodes")
+            elif order.stage is Stage.ACCEPTING and not order.locked:
+                self._start_over(order)
 
     def _look(self) -> None:
         """Take the news about waiting orders from the snapshot."""
@@ -199,13 +201,17 @@ class NodeClient:
         except Refused as error:
             self._store.delete_request(order.request.id)
             self._end(order, Stage.FAILED, str(error))
-        except LockLost:  # the session broke since the first lock: is the request still there?
-            self._end(order, Stage.WAITING, "")
-            order.nodes.clear()
-            self._changed.set()
+        except LockLost:
+            self._start_over(order)
         else:
             order.held_at = self._clock.monotonic()
             order.stage = Stage.HELD
+
+    def _start_over(self, order: Order) -> None:
+        """Locks were lost before the nodes were in use: look whether the request is still there."""
+        self._end(order, Stage.WAITING, "")
+        order.nodes.clear()
+        self._changed.set()
 
     def _check_patience(self, order: Order) -> None:
         if self._clock.monotonic() - (order.fulfilled_at or 0.0) >= LOCK_TIMEOUT:

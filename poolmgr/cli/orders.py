@@ -58,6 +58,11 @@ class Order:
     locks: dict[str, Lock] = field(default_factory=dict)  # by node id
 
     @property
+    def locked(self) -> bool:
+        """Whether all locks taken so far are still ours."""
+        return all(lock.valid for lock in self.locks.values())
+
+    @property
     def latency(self) -> float | None:
         """Seconds from submitting to seeing it fulfilled."""
         return None if self.fulfilled_at is None else self.fulfilled_at - self.submitted_at

@@ -89,7 +89,10 @@ def launcher_config(
     ready: bool = True,
 ) -> dict[str, Any]:
     """The launcher's file. `ready` False: no min-ready. `zookeeper_port` None: no ZooKeeper is used."""
-    config: dict[str, Any] = {
+    port = zookeeper_port or 2281  # the file must name one, also when none is used
+    return {
+        "zookeeper-servers": [{"host": "127.0.0.1", "port": port}],
+        "zookeeper-plaintext": True,
         "labels": [
             {"name": label.name, "min-ready": label.min_ready if ready else 0} for label in plan.labels
         ],
@@ -98,10 +101,6 @@ def launcher_config(
             {"tenant-name": name, "max-servers": limit} for name, limit in plan.tenants.items()
         ],
     }
-    if zookeeper_port is not None:
-        config["zookeeper-servers"] = [{"host": "127.0.0.1", "port": zookeeper_port}]
-        config["zookeeper-plaintext"] = True
-    return config
 
 
 def labels_of(plan: Plan, cloud: DemoCloud) -> Sequence[DemoLabel]:

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from poolmgr.cli.demo.plan import (
     DEMO_CLOUDS,
     DEMO_LABELS,
@@ -11,6 +13,7 @@ from poolmgr.cli.demo.plan import (
     launcher_config,
     simcloud_config,
 )
+from poolmgr.config.load import load
 from poolmgr.simcloud.config import load as load_simcloud
 from poolmgr.simcloud.shapes import SHAPES
 
@@ -32,8 +35,13 @@ def test_min_ready_can_be_switched_off():
     assert {label["min-ready"] for label in config["labels"]} == {0}
 
 
-def test_without_zookeeper_none_is_named():
-    assert "zookeeper-servers" not in launcher_config(PLAN, zookeeper_port=None, ssh_port=2)
+@pytest.mark.parametrize("port", [2181, None])
+def test_the_launchers_file_is_valid(port, tmp_path):
+    file = tmp_path / "np.yaml"
+    file.write_text(as_file(launcher_config(PLAN, zookeeper_port=port, ssh_port=2022)))
+    settings = load(str(file), environ={}, strict=True).settings
+    assert list(settings.providers) == [cloud.name for cloud in DEMO_CLOUDS]
+    assert settings.labels["debian-small"].min_ready == 2
 
 
 def test_a_pool_has_the_labels_of_its_cloud_only():
