@@ -110,7 +110,9 @@ def test_a_job_that_waits_on_a_later_one_finds_a_thread_for_it(threads):
     """No thread may be counted as idle twice: the second job would wait behind the first for ever."""
     executor = threads(2)
     executor.submit(lambda: None).result(PATIENCE)
-    while executor._idle == 0:  # the result is there a moment before its thread is idle
+    for _ in range(5000):  # the result is there a moment before its thread is idle
+        if executor._idle:
+            break
         threading.Event().wait(0.001)
     later = Gate()
     first = executor.submit(lambda: later.entered.wait(PATIENCE))
