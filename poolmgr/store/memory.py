@@ -10,6 +10,7 @@ returns, in the thread that called it. (With several threads, one that is tellin
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections import deque
@@ -319,9 +320,7 @@ class MemorySession:
         for kind, path in events:
             if any(path == root or path.startswith(f"{root}/") for root in self._watches):
                 place = self._tree.next_place()
-                self._sent.append(
-                    lambda place=place, kind=kind, path=path: self.listener.event(place, kind, path)
-                )  # type: ignore[misc]
+                self._sent.append(functools.partial(self.listener.event, place, kind, path))
 
     def work(self) -> None:
         """Apply what was sent, unless that is being done already."""

@@ -1,0 +1,434 @@
+"""A client's session with ZooKeeper: a `tree.Session` over kazoo.
+
+Threads. kazoo's own reads the socket; it only numbers what arrives and passes it on, and never waits for
+anything of ours. One thread works through that sequence (`zookeeper-cache`); one makes everything current
+again after each new connection (`zookeeper-restore`) and may make blocking calls. Callers' threads wait for
+their own answers only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from kazoo.exceptions import (
+    BadVersionError,
+    KazooException,
+    NodeExistsError,
+    NoNodeError,
+    NotEmptyError,
+    RolledBackError,
+)
+from kazoo.protocol import serialization as wire
+from kazoo.protocol.states import KazooState, ZnodeStat
+from kazoo.security import OPEN_ACL_UNSAFE
+
+from poolmgr.errors import StoreError, StoreUnavailable
+from poolmgr.runtime.clock import Clock
+from poolmgr.runtime.executor import ThreadExecutor
+from poolmgr.store.tree import (
+    Answer,
+    Check,
+    Children,
+    Create,
+    Delete,
+    Done,
+    EventKind,
+    Get,
+    Listener,
+    OnChildren,
+    OnData,
+    Operation,
+    Queued,
+    Refusal,
+    Refused,
+    SetData,
+    Stat,
+    Write,
+)
+from poolmgr.store.zookeeper.client import AddWatch, Client
+from poolmgr.store.zookeeper.sockets import Handler
+
+log = logging.getLogger(__name__)
+
+_REFUSALS = {
+    NoNodeError: Refusal.NO_NODE,
+    NodeExistsError: Refusal.EXISTS,
+    BadVersionError: Refusal.BAD_VERSION,
+    NotEmptyError: Refusal.NOT_EMPTY,
+}
+_EVENTS = {kind.value: kind for kind in EventKind}
+#: Items of the sequence worked through before those who listen are told.
+_BURST = 256
+#: Seconds between attempts to make everything current over a connection that stands.
+_RETRY = 1.0
+
+Item = Callable[[], None]
+
+
+class _Reply:
+    """What one request gets; told by kazoo's thread, once (kazoo sometimes tells twice)."""
+
+    __slots__ = ("_arrived", "error", "value")
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: Exception | None = None
+        self._arrived = threading.Lock()
+        self._arrived.acquire()
+
+    def set(self, value: Any = None) -> None:
+        self.value = value
+        self.arrived()
+
+    def set_exception(self, error: Exception) -> None:
+        self.error = error
+        self.arrived()
+
+    def arrived(self) -> None:
+        if self._arrived.locked():
+            self._arrived.release()
+
+    def wait(self, timeout: float) -> Any:
+        """The value. Raises what came instead, StoreUnavailable if nothing did."""
+        if not self._arrived.acquire(timeout=timeout):
+            raise StoreUnavailable(f"no answer from ZooKeeper within {timeout:g} seconds")
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class _WriteReply(_Reply):
+    __slots__ = ("_chroot", "_reached", "_write")
+
+    def __init__(self, write: Write, reached: Callable[[Write], None], chroot: str) -> None:
+        super().__init__()
+        self._write = write
+        self._reached = reached
+        self._chroot = chroot
+
+    def arrived(self) -> None:
+        if not self._arrived.locked():
+            return
+        try:
+            self._write.results = _results(self._write.operations, self.value, self.error, self._chroot)
+        except (Refused, StoreUnavailable) as error:
+            self._write.error = error
+        self._reached(self._write)
+        self._arrived.release()
+
+
+class _ReadReply:
+    """Passes its value on, None where there is no such znode; nothing when the connection is lost."""
+
+    __slots__ = ("_then",)
+
+    def __init__(self, then: Callable[[Any], None]) -> None:
+        self._then = then
+
+    def set(self, value: Any = None) -> None:
+        self._then(value)
+
+    def set_exception(self, error: Exception) -> None:
+        if isinstance(error, NoNodeError):
+            self._then(None)
+
+
+class ZooKeeperSession:
+    def __init__(self, hosts: str, *, timeout: float, handler: Handler, clock: Clock) -> None:
+        self.up = False
+        self.connection = 0
+        self.writes = 0
+        self._client = Client(hosts, timeout=timeout, handler=handler, on_event=self._on_event)
+        self._chroot: str = self._client.chroot
+        self._clock = clock
+        # An answer may take as long as it takes to find out that the connection is gone.
+        self._patience = 2 * timeout
+        self._counting = threading.Lock()
+        self._places = itertools.count()
+        self._sequence: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._listener: Listener | None = None
+        self._closing = threading.Event()
+        self._threads = [ThreadExecutor("zookeeper-cache", 1), ThreadExecutor("zookeeper-restore", 1)]
+
+    # Life
+
+    def open(self, listener: Listener) -> None:
+        """Connect, and go on trying to; returns at once."""
+        self._listener = listener
+        self._client.add_listener(self._on_state)
+        self._threads[0].submit(self._work)
+        self._client.start_async()
+
+    def close(self) -> None:
+        """Never raises; may take some seconds while there is no connection."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        try:
+            self._client.stop()
+            self._client.close()
+        except Exception as error:  # kazoo raises plain ones here; the process goes on to its end
+            log.warning("closing the connection to ZooKeeper: %s", error)
+        self.up = False
+        self._sequence.put(None)
+        for thread in self._threads:
+            thread.stop()
+
+    def set_hosts(self, hosts: str) -> None:
+        """Use these servers from the next connection on. Raises ValueError if the chroot is another one."""
+        try:
+            self._client.set_hosts(hosts)
+        except KazooException as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def trouble(self) -> str:
+        """What kazoo said last about why there is no connection; "" if nothing."""
+        return self._client.journal.last
+
+    # tree.Session
+
+    @property
+    def id(self) -> int:
+        return self._client.session_id
+
+    def queues(self) -> Queued:
+        return Queued(requests=self._client.queued, told=self._sequence.qsize())
+
+    def commit(self, write: Write, *reads: Get | Children) -> list[Answer]:
+        self._require()
+        with self._counting:
+            self.writes += 1
+        self.listener.begin(write)
+        done = _WriteReply(write, self._reached, self._chroot)
+        self._client.submit(self._transaction(write.operations), done)
+        answers = [self._submit(self._read(read)) for read in reads]
+        with suppress(KazooException):  # `write.error` says the same in our words
+            done.wait(self._patience)
+        self.listener.settle(write)
+        if write.error is not None:
+            raise write.error
+        return [self._answer(read, reply) for read, reply in zip(reads, answers, strict=True)]
+
+    def get(self, path: str) -> tuple[bytes, Stat]:
+        answer = self._ask(Get(path))
+        assert isinstance(answer, tuple)
+        return answer
+
+    def children(self, path: str) -> list[str]:
+        answer = self._ask(Children(path))
+        assert isinstance(answer, list)
+        return answer
+
+    def fetch(self, path: str, then: OnData) -> None:
+        self._require()
+
+        def arrived(value: Any) -> None:
+            found = None if value is None else _data(value)
+            place = next(self._places)
+            self._sequence.put(lambda: then(place, found))
+
+        self._client.submit(self._read(Get(path)), _ReadReply(arrived))
+
+    def fetch_children(self, path: str, then: OnChildren) -> None:
+        self._require()
+
+        def arrived(value: Any) -> None:
+            place = next(self._places)
+            self._sequence.put(lambda: then(place, value))
+
+        self._client.submit(self._read(Children(path)), _ReadReply(arrived))
+
+    def watch(self, path: str) -> None:
+        self._require()
+        try:
+            self._submit(AddWatch(self._chroot + path)).wait(self._patience)
+        except KazooException as error:
+            raise _translated(error, path, 0) from error
+
+    # What kazoo's thread tells
+
+    def _on_event(self, kind: int, path: str) -> None:
+        event = _EVENTS.get(kind)
+        if event is not None:
+            place, below = next(self._places), path[len(self._chroot) :]
+            self._sequence.put(lambda: self.listener.event(place, event, below))
+
+    def _reached(self, write: Write) -> None:
+        write.place = next(self._places)
+        self._sequence.put(lambda: self.listener.reached(write))
+
+    def _on_state(self, state: str) -> None:
+        self.up = state == KazooState.CONNECTED
+        self.connection += 1
+        if self._closing.is_set():
+            return
+        if self.up:
+            connection = self.connection
+            log.info("connected to ZooKeeper, session %#x", self.id)
+            self._threads[1].submit(lambda: self._restore(connection))
+            return
+        self.listener.suspended()
+        if state == KazooState.LOST:
+            log.warning("the session with ZooKeeper is lost")
+            self.listener.lost()
+            self._threads[1].submit(self._revive)
+        else:
+            log.warning("the connection to ZooKeeper is broken: %s", self.trouble)
+        self._sequence.put(self.listener.disconnected)
+
+    # Our threads
+
+    def _work(self) -> None:
+        while True:
+            items = [self._sequence.get()]
+            with suppress(queue.Empty):
+                while len(items) < _BURST:
+                    items.append(self._sequence.get_nowait())
+            for item in items:
+                if item is None:
+                    return
+                self._run(item)
+            self._run(self.listener.flush)
+
+    def _run(self, item: Item) -> None:
+        try:
+            item()
+        except Exception:  # a bug about one znode must not end the cache
+            log.exception("cannot apply what ZooKeeper sent")
+
+    def _restore(self, connection: int) -> None:
+        while self._stands(connection) and not self._closing.is_set():
+            try:
+                self._make_chroot()
+                self.listener.restore()
+            except StoreError as error:
+                if self._stands(connection):
+                    log.warning("cannot read the store, trying again: %s", error)
+            except Exception:  # a bug must not leave us without a snapshot for ever
+                log.exception("cannot read the store, trying again")
+            else:
+                self._sequence.put(self.listener.flush)
+                return
+            self._clock.wait(self._closing, _RETRY)
+
+    def _stands(self, connection: int) -> bool:
+        return self.up and self.connection == connection
+
+    def _revive(self) -> None:
+        """Start kazoo again in case its thread ended by itself."""
+        self._clock.wait(self._closing, _RETRY)
+        if self._client.dead and not self._closing.is_set():
+            log.error("kazoo's thread ended unexpectedly (%s); starting it again", self.trouble)
+            self._client.stop()
+            self._client.close()
+            self._client.start_async()
+
+    def _make_chroot(self) -> None:
+        """As every client of a tree does when it is the first there."""
+        if not self._chroot or self._submit(wire.Exists(self._chroot, None)).wait(self._patience):
+            return
+        path = ""
+        for name in self._chroot.strip("/").split("/"):
+            path = f"{path}/{name}"
+            with suppress(NodeExistsError):
+                self._submit(wire.Create(path, b"", OPEN_ACL_UNSAFE, 0)).wait(self._patience)
+
+    # Requests and answers
+
+    @property
+    def listener(self) -> Listener:
+        assert self._listener is not None
+        return self._listener
+
+    def _require(self) -> None:
+        if not self.up:
+            raise StoreUnavailable("there is no connection to ZooKeeper")
+
+    def _submit(self, request: Any) -> _Reply:
+        reply = _Reply()
+        self._client.submit(request, reply)
+        return reply
+
+    def _ask(self, read: Get | Children) -> Answer:
+        self._require()
+        answer = self._answer(read, self._submit(self._read(read)))
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    def _answer(self, read: Get | Children, reply: _Reply) -> Answer:
+        try:
+            value = reply.wait(self._patience)
+        except KazooException as error:
+            ours = _translated(error, read.path, 0)
+            if isinstance(ours, Refused):
+                return ours
+            raise ours from error
+        return _data(value) if isinstance(read, Get) else list(value)
+
+    def _read(self, read: Get | Children) -> Any:
+        kind = wire.GetData if isinstance(read, Get) else wire.GetChildren
+        return kind(self._chroot + read.path, None)
+
+    def _transaction(self, operations: Sequence[Operation]) -> Any:
+        if len(operations) > 1:
+            return wire.Transaction([self._operation(operation, wire.Create) for operation in operations])
+        return self._operation(operations[0], wire.Create2)  # which answers with the stat too
+
+    def _operation(self, operation: Operation, create: Any) -> Any:
+        path = self._chroot + operation.path
+        match operation:
+            case Create():
+                flags = operation.ephemeral | operation.sequence << 1
+                return create(path, operation.data, OPEN_ACL_UNSAFE, flags)
+            case SetData():
+                return wire.SetData(path, operation.data, operation.version)
+            case Delete():
+                return wire.Delete(path, operation.version)
+            case Check():
+                return wire.CheckVersion(path, operation.version)
+
+
+def _results(operations: Sequence[Operation], value: Any, error: Exception | None, chroot: str) -> list[Done]:
+    """What became of each operation. Raises Refused, StoreUnavailable."""
+    if error is not None:
+        raise _translated(error, operations[0].path, 0) from error
+    if len(operations) == 1:
+        if isinstance(operations[0], Create):
+            path, stat = value
+            return [Done(path[len(chroot) :], _stat(stat))]
+        return [_done(operations[0], value)]
+    for index, (operation, result) in enumerate(zip(operations, value, strict=True)):
+        # Those before the one that failed are said to be rolled back.
+        if isinstance(result, Exception) and not isinstance(result, RolledBackError):
+            raise _translated(result, operation.path, index) from result
+    return [_done(operation, result) for operation, result in zip(operations, value, strict=True)]
+
+
+def _done(operation: Operation, result: Any) -> Done:
+    if isinstance(operation, SetData):
+        return Done(operation.path, _stat(result))
+    return Done(result if isinstance(operation, Create) else operation.path)
+
+
+def _translated(error: Exception, path: str, index: int) -> Refused | StoreUnavailable:
+    for kind, why in _REFUSALS.items():
+        if isinstance(error, kind):
+            return Refused(why, path, index)
+    return StoreUnavailable(f"ZooKeeper: {type(error).__name__} {error}".rstrip())
+
+
+def _stat(stat: ZnodeStat) -> Stat:
+    return Stat(stat.version, stat.mzxid, stat.ephemeralOwner)
+
+
+def _data(value: tuple[bytes | None, ZnodeStat]) -> tuple[bytes, Stat]:
+    data, stat = value
+    return data or b"", _stat(stat)
