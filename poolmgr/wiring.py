@@ -29,7 +29,7 @@ from poolmgr.runtime.clock import SystemClock
 from poolmgr.runtime.executor import ThreadExecutor
 from poolmgr.runtime.worker import Worker
 from poolmgr.store.api import Store
-from poolmgr.store.zookeeper import ZooKeeperStore
+from poolmgr.store.zookeeper import TlsFiles, ZooKeeperStore
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def open_store(settings: Settings) -> Store:
     return ZooKeeperStore(
         zookeeper.hosts,
         timeout=zookeeper.timeout,
-        tls=(tls.cert, tls.key, tls.ca) if tls else None,
+        tls=TlsFiles(cert=tls.cert, key=tls.key, ca=tls.ca) if tls else None,
     )
 
 
