@@ -19,6 +19,7 @@ import pytest
 
 from poolmgr.config.settings import CloudNetwork, CloudService
 from poolmgr.errors import AuthFailed, CloudUnavailable, ConfigError, NotSupported, Rejected, Throttled
+from poolmgr.model.server import ServerStatus
 from poolmgr.observe.stats import ApiCall
 from poolmgr.simcloud.server import running
 from tests.contract.clouds import IMAGE, OWNER, TIMEOUTS, Stage, openstack, openstack_cloud, sim_config
@@ -496,13 +497,16 @@ def test_an_answer_that_breaks_off_is_no_answer(rude):
 
 def test_one_unreadable_server_does_not_hide_the_others(rude):
     stage, _, handler = rude
-    listed = {
-        "servers": [{"id": "s-1", "status": "ACTIVE"}, {"name": "no id"}, {"id": "s-2", "addresses": []}]
-    }
-    handler.answers["/v2.1/servers/detail"] = (200, {}, json.dumps(listed).encode())
     handler.answers["/v2.1/flavors/detail"] = (200, {}, b'{"flavors": []}')
+    listed = [{"id": "s-1", "status": "ACTIVE"}, {"id": "s-2", "addresses": "nonsense"}]
+    handler.answers["/v2.1/servers/detail"] = (200, {}, json.dumps({"servers": listed}).encode())
     listing = stage.cloud.list_servers()
-    assert (set(listing.items), listing.complete) == ({"s-1", "s-2"}, False)
+    assert listing.complete
+    statuses = {server.id: server.status for server in listing.items.values()}
+    assert statuses == {"s-1": ServerStatus.ACTIVE, "s-2": ServerStatus.UNKNOWN}
+    listed.append({"name": "no id"})
+    handler.answers["/v2.1/servers/detail"] = (200, {}, json.dumps({"servers": listed}).encode())
+    assert not stage.cloud.list_servers().complete
 
 
 def test_one_call_does_not_wait_longer_than_its_timeout():

@@ -136,70 +136,64 @@ def addresses_of(
         for name, entries in listed.items()
         for entry in entries
     ]
-    v4 = sorted((a for a in found if a.version == 4), key=lambda a: not a.floating)  # stable: floating first
+    v4 = [a for a in found if a.version == 4 and a.floating]  # floating before fixed, everywhere below
+    v4 += [a for a in found if a.version == 4 and not a.floating]
     v6 = [a for a in found if a.version == 6]
-    public_v4 = public_v4_of(v4, access_v4, private=rules.private)
+    public_v4 = public_v4_of(v4, "" if rules.private else access_v4)
     private_v4 = private_v4_of(v4, public_v4)
     public_v6 = "" if rules.force_ipv4 else public_v6_of(v6, access_v6)
     private_v6 = first(a.ip for a in v6 if a.ip != public_v6 and not a.role.external6)
-    ranked = [
-        *_default_interface(v4, v6, rules),
-        *((private_v4, private_v6) if rules.private else ()),
-        public_v6 if rules.reachable_v6 else "",
-        public_v4,
-        private_v4,
-        private_v6 if not rules.force_ipv4 else "",
-        public_v6,
-    ]
+    inside = private_v4 or ("" if rules.force_ipv4 else private_v6)
+    interface_ip = (
+        _on_default_interface(v4, v6, rules)
+        or (inside if rules.private else "")
+        or (public_v6 if rules.reachable_v6 else "")
+        or public_v4
+        or inside
+        or public_v6
+    )
     return Addresses(
         public_v4=public_v4,
         private_v4=private_v4,
         public_v6=public_v6,
         private_v6=private_v6,
-        interface_ip=first(ranked),
-        fixed_v4=_fixed(v4, private_v4),
-        floating_v4=first(a.ip for a in v4 if a.floating),
+        interface_ip=interface_ip,
+        fixed_v4=private_v4 or first(a.ip for a in v4 if not a.floating),
+        floating_v4=v4[0].ip if v4 and v4[0].floating else "",
     )
 
 
-def public_v4_of(v4: Sequence[Address], access_v4: str, *, private: bool) -> str:
-    """The address the internet reaches, by six tiers; within one, floating before fixed (`v4` is so sorted)."""
+def public_v4_of(v4: Sequence[Address], access_v4: str) -> str:
+    """The address the internet reaches, by six tiers; within one, in the order of `v4` (floating first)."""
     external = [a for a in v4 if a.role.external4]
-    return first(
-        (
-            "" if private else access_v4,
-            first(a.ip for a in external if a.role.source is Source.CONFIGURED),
-            first(a.ip for a in v4 if a.floating),
-            first(a.ip for a in external if a.role.source is Source.FOUND),
-            first(a.ip for a in external),
-            first(a.ip for a in v4 if is_global(a.ip)),
-        )
+    return (
+        access_v4
+        or first(a.ip for a in external if a.role.source is Source.CONFIGURED)
+        or first(a.ip for a in v4 if a.floating)
+        or first(a.ip for a in external if a.role.source is Source.FOUND)
+        or first(a.ip for a in external)
+        or first(a.ip for a in v4 if is_global(a.ip))
     )
 
 
 def private_v4_of(v4: Sequence[Address], public_v4: str) -> str:
     """The address inside the cloud; of several the one on the port that has the floating IP."""
-    macs = {a.mac for a in v4 if a.floating and a.mac}
     fixed = [a for a in v4 if not a.floating and a.ip != public_v4]
+    if not fixed:
+        return ""
+    macs = {a.mac for a in v4 if a.floating and a.mac}
     inside = [a for a in fixed if not a.role.external4]
-    return first(
-        (
-            _by_mac([a for a in inside if a.role.source is Source.CONFIGURED], macs),
-            _by_mac([a for a in inside if a.role.source is Source.FOUND], macs),
-            _by_mac([a for a in inside if a.role.source is Source.NAME], macs),
-            _by_mac([a for a in fixed if not is_global(a.ip)], macs),
-        )
+    return (
+        _by_mac([a for a in inside if a.role.source is Source.CONFIGURED], macs)
+        or _by_mac([a for a in inside if a.role.source is Source.FOUND], macs)
+        or _by_mac([a for a in inside if a.role.source is Source.NAME], macs)
+        or _by_mac([a for a in fixed if not is_global(a.ip)], macs)
     )
 
 
 def public_v6_of(v6: Sequence[Address], access_v6: str) -> str:
-    return first(
-        (
-            access_v6,
-            first(a.ip for a in v6 if a.role.external6 and a.role.source is Source.CONFIGURED),
-            first(a.ip for a in v6 if is_unicast_v6(a.ip)),
-        )
-    )
+    configured = (a.ip for a in v6 if a.role.external6 and a.role.source is Source.CONFIGURED)
+    return access_v6 or first(configured) or first(a.ip for a in v6 if is_unicast_v6(a.ip))
 
 
 def with_floating(addresses: Addresses, ip: str, rules: AddressRules) -> Addresses:
@@ -217,8 +211,8 @@ def with_floating(addresses: Addresses, ip: str, rules: AddressRules) -> Address
 
 
 def first(candidates: Iterable[str]) -> str:
-    """The first that is not empty, else ""."""
-    return next((text for text in candidates if text), "")
+    """The first of them, else ""."""
+    return next(iter(candidates), "")
 
 
 @lru_cache(maxsize=65536)
@@ -238,18 +232,17 @@ def is_unicast_v6(ip: str) -> bool:
         return False
 
 
-def _default_interface(v4: Sequence[Address], v6: Sequence[Address], rules: AddressRules) -> list[str]:
+def _on_default_interface(v4: Sequence[Address], v6: Sequence[Address], rules: AddressRules) -> str:
     use_v6 = rules.reachable_v6 and not rules.force_ipv4
-    own_v6 = [a.ip for a in v6 if a.role.default_interface] if use_v6 else []
-    return own_v6 + [a.ip for a in v4 if a.role.default_interface]
-
-
-def _fixed(v4: Sequence[Address], private_v4: str) -> str:
-    return private_v4 or first(a.ip for a in v4 if not a.floating)
+    own_v6 = first(a.ip for a in v6 if a.role.default_interface) if use_v6 else ""
+    return own_v6 or first(a.ip for a in v4 if a.role.default_interface)
 
 
 def _by_mac(candidates: Sequence[Address], macs: set[str]) -> str:
-    return first([a.ip for a in candidates if a.mac in macs] + [a.ip for a in candidates])
+    """The first of `candidates`, preferably one on a port of `macs`."""
+    if not candidates:
+        return ""
+    return first(a.ip for a in candidates if a.mac in macs) or candidates[0].ip
 
 
 def _floating(entry: Mapping[str, Any]) -> bool | None:

@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0
+NO_FLAVORS: Mapping[str, Flavor] = {}
 SERVICES = ("compute", "network", "image", "identity")
 
 
@@ -102,6 +103,7 @@ class OpenStackCloud:
         self._exposer = Exposer(settings, self._networks, self._rules)
         self._reachable_v6 = has_v6_route() if reachable_v6 is None else reachable_v6
         self._held_rules: tuple[Topology, AddressRules] | None = None
+        self._held_reader: ServerReader | None = None
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -161,13 +163,13 @@ class OpenStackCloud:
         servers: dict[str, Server] = {}
         complete = pages.complete
         for raw in pages.items:
-            try:
-                server = reader.read(raw)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                log.warning("provider %s: unreadable server: %r", self.provider_name, error)
+            server = reader.read_any(raw)
+            if server is None:
+                log.warning("provider %s: the list of servers holds one without an id", self.provider_name)
                 complete = False
             else:
                 servers[server.id] = server
+        reader.forget_all_but(servers)
         return Listing(
             items=servers, started_at=started_at, finished_at=self._clock.monotonic(), complete=complete
         )
@@ -233,7 +235,12 @@ class OpenStackCloud:
         return spec.security_groups
 
     def _reader(self) -> ServerReader:
-        return ServerReader(rules=self._rules(), flavors=self._known_flavors())
+        """Reads servers with the networks and flavors as known now; the same one as long as these are."""
+        rules, flavors = self._rules(), self._known_flavors()
+        held = self._held_reader
+        if held is None or held.rules is not rules or held.flavors is not flavors:
+            held = self._held_reader = ServerReader(rules=rules, flavors=flavors)
+        return held
 
     def _rules(self) -> AddressRules:
         """How addresses are told apart with the networks as known now."""
@@ -259,12 +266,12 @@ class OpenStackCloud:
     def _known_flavors(self) -> Mapping[str, Flavor]:
         """Flavors by id, where listings only name them; a list without them is better than none."""
         if embeds_flavors(self._compute.microversion()):
-            return {}
+            return NO_FLAVORS
         try:
-            return {flavor.id: flavor for flavor in self._compute.flavors()}
+            return self._compute.flavors_by_id()
         except CloudError as error:
             log.warning("provider %s: flavors are not known now: %s", self.provider_name, error)
-            return {}
+            return NO_FLAVORS
 
     def _addresses_by_ports(self, server_id: str) -> dict[str, list[dict[str, Any]]]:
         """A server's addresses as nova would list them, from its ports."""

@@ -51,6 +51,10 @@ class Compute:
 
     def flavors(self) -> tuple[Flavor, ...]:
         """All flavors by name, cached 5 minutes."""
+        return tuple(self._flavors.get().values())
+
+    def flavors_by_id(self) -> Mapping[str, Flavor]:
+        """The same; the same mapping as long as the cache lives."""
         return self._flavors.get()
 
     def zones(self) -> tuple[str, ...]:
@@ -109,11 +113,12 @@ class Compute:
             if str(found.get("public_key", "")).split()[:2] != public_key.split()[:2]:
                 raise ConfigError(f"key pair {name}: the cloud has another key of this name") from None
 
-    def _read_flavors(self) -> tuple[Flavor, ...]:
+    def _read_flavors(self) -> Mapping[str, Flavor]:
         pages = self._service.list("/flavors/detail", "flavors")
         if not pages.complete:
             raise CloudUnavailable("compute: the list of flavors could not be read to its end")
-        return tuple(sorted((flavor_of(raw) for raw in pages.items), key=lambda f: (f.name, f.id)))
+        flavors = sorted((flavor_of(raw) for raw in pages.items), key=lambda f: (f.name, f.id))
+        return {flavor.id: flavor for flavor in flavors}
 
     def _read_zones(self) -> tuple[str, ...]:
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,16 +11,27 @@ from poolmgr.cloud.openstack.addresses import AddressRules, addresses_of
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import Addresses, Flavor, Server, ServerStatus
 
+log = logging.getLogger(__name__)
+
 _STATUS = {status.value: status for status in ServerStatus if status is not ServerStatus.OTHER}
+
+
+#: What nova said of a server's addresses, and what we made of it.
+Known = tuple[tuple[Any, str, str], Addresses]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerReader:
-    """Reads servers of one cloud. `flavors` by id price servers whose listing only names a flavor."""
+    """Reads servers of one cloud under one set of address rules.
+
+    `flavors` by id price servers whose listing only names a flavor. Addresses hardly ever change from one list
+    to the next, so `known` keeps them by server id, for whoever keeps the reader.
+    """
 
     rules: AddressRules
     flavors: Mapping[str, Flavor] = field(default_factory=dict)
     prices: dict[tuple[int, int], Resources] = field(default_factory=dict)  # one mapping per size
+    known: dict[str, Known] = field(default_factory=dict)
 
     def read(self, raw: Mapping[str, Any]) -> Server:
         """A server of `GET /servers/detail` or `GET /servers/<id>`."""
@@ -40,12 +52,33 @@ class ServerReader:
             resources=self._resources(raw.get("flavor") or {}),
         )
 
+    def read_any(self, raw: Any) -> Server | None:
+        """As `read`; a server that cannot be read is there all the same, with an unknown status.
+
+        None for something without an id.
+        """
+        try:
+            return self.read(raw)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if not isinstance(raw, Mapping) or not isinstance(raw.get("id"), str):
+                return None
+            log.warning("server %s cannot be read: %r", raw["id"], error)
+            return Server(id=raw["id"], name=str(raw.get("name")), status=ServerStatus.UNKNOWN)
+
+    def forget_all_but(self, server_ids: Collection[str]) -> None:
+        """Keep the memory no larger than the cloud."""
+        if len(self.known) > 2 * len(server_ids) + 100:
+            for server_id in set(self.known).difference(server_ids):
+                self.known.pop(server_id, None)
+
     def _addresses(self, raw: Mapping[str, Any]) -> Addresses:
-        listed = raw.get("addresses")
-        access_v4, access_v6 = raw.get("accessIPv4") or "", raw.get("accessIPv6") or ""
-        if not listed and not access_v4 and not access_v6:
-            return NO_ADDRESSES
-        return addresses_of(listed or {}, self.rules, access_v4=access_v4, access_v6=access_v6)
+        said = (raw.get("addresses"), raw.get("accessIPv4") or "", raw.get("accessIPv6") or "")
+        known = self.known.get(raw["id"])
+        if known is not None and known[0] == said:
+            return known[1]
+        addresses = addresses_of(said[0] or {}, self.rules, access_v4=said[1], access_v6=said[2])
+        self.known[raw["id"]] = (said, addresses)
+        return addresses
 
     def _resources(self, flavor: Mapping[str, Any]) -> Resources | None:
         """From the embedded flavor (microversion 2.47 and later), else from the list of flavors."""
@@ -59,9 +92,6 @@ class ServerReader:
         if price is None:
             price = self.prices[vcpus, ram_mib] = {"instances": 1, "cores": vcpus, "ram": ram_mib}
         return price
-
-
-NO_ADDRESSES = Addresses()
 
 
 def flavor_of(raw: Mapping[str, Any]) -> Flavor:

@@ -104,3 +104,20 @@ def test_zones_that_take_servers():
 def test_a_flavor():
     raw = {"id": 7, "name": "small", "vcpus": 2, "ram": 4096, "disk": 20}
     assert flavor_of(raw) == Flavor(id="7", name="small", vcpus=2, ram_mib=4096, disk_gib=20)
+
+
+def test_addresses_are_worked_out_again_only_when_they_changed():
+    reader = ServerReader(rules=READER.rules)
+    first = reader.read(RAW).addresses
+    assert reader.read({**RAW, "status": "SHUTOFF"}).addresses is first
+    moved = {"private": [{"addr": "10.0.0.6", "version": 4, "OS-EXT-IPS:type": "fixed"}]}
+    assert reader.read({**RAW, "addresses": moved}).addresses.private_v4 == "10.0.0.6"
+    assert reader.read({**RAW, "accessIPv4": "8.8.8.8"}).addresses.public_v4 == "8.8.8.8"
+
+
+def test_what_was_known_of_servers_that_are_gone_is_forgotten():
+    reader = ServerReader(rules=READER.rules)
+    for number in range(200):
+        reader.read({**RAW, "id": str(number)})
+    reader.forget_all_but(["7"])
+    assert set(reader.known) == {"7"}
