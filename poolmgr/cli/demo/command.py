@@ -9,10 +9,10 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from poolmgr.cli.commandline import Subcommands, add_command, positive_int, seconds
-from poolmgr.errors import PoolmgrError
+from poolmgr.errors import ConfigError, PoolmgrError
 
 if TYPE_CHECKING:
     from poolmgr.cli.demo.flow import Flow
@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
     from poolmgr.runtime.clock import SystemClock
     from poolmgr.runtime.signals import stop_signals
 
+    if args.report:
+        _check_writable(Path(args.report))
     directory = Path(tempfile.mkdtemp(prefix="poolmgr-demo-"))
     _log_to(directory / "demo.log")
     console = Console()
@@ -82,22 +84,37 @@ def run(args: argparse.Namespace) -> int:
     stack = _stack(args, directory, screen)
     course = Course(requests=args.requests, outstanding=args.outstanding, hold=args.hold)
     flow = Flow(stack, course, clock, screen)
-    good = False
+    keep_files = True
     try:
         with stop_signals(flow.interrupt):
             good = _go(args, flow, stack, screen)
+            keep_files = not good
+        return 0 if good else 1
+    except KeyboardInterrupt:
+        keep_files = False
+        raise
     except PoolmgrError as error:
         screen.close()
         print(f"poolmgr demo: {error}", file=sys.stderr)
+        _report_failure(args, flow, stack, screen)
+        return 1
     finally:
         screen.close()
-        flow.close()
-        stack.stop()
-        if good:
-            shutil.rmtree(directory, ignore_errors=True)
-        else:
+        _end(flow, stack)
+        if keep_files:
             print(f"logs are kept in {directory}", file=sys.stderr)
-    return 0 if good else 1
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end(flow: Flow, stack: Stack) -> None:
+    """Stop everything, whatever state it is in; what cannot be given back any more is gone with the parts."""
+    try:
+        flow.close()
+    except PoolmgrError as error:
+        logging.getLogger(__name__).warning("not all given back: %s", error)
+    finally:
+        stack.stop()
 
 
 def _go(args: argparse.Namespace, flow: Flow, stack: Stack, screen: Screen) -> bool:
@@ -105,24 +122,55 @@ def _go(args: argparse.Namespace, flow: Flow, stack: Stack, screen: Screen) -> b
     from poolmgr.cli.demo.report import summary_lines
 
     flow.start()
-    costs = flow.serve()
+    flow.serve()
+    costs = None
     if args.keep:
+        costs = stack.costs()  # not what comes from idling and playing
         screen.tell("all requests are done; everything keeps running until Ctrl-C. How to talk to it:")
         for line in stack.how_to_talk():
             screen.tell(f"  {line}")
         flow.idle()
     flow.drain()
+    costs = costs or stack.costs()  # after the last node has gone: deleting is part of what it costs
     orderly = stack.stop_launcher()
     left = stack.left()
     result = flow.result(costs, left)
     screen.close()
-    if args.report:
-        Path(args.report).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    for line in summary_lines(result, flow.failures, left.znodes):
+    _write_report(args, result)
+    for line in summary_lines(result, flow.tally.failures, left.znodes):
         screen.tell(line)
     if not orderly:
         screen.tell("the launcher did not stop in time, or not orderly")
     return orderly and not left and result["fulfilled"] == result["requests"]
+
+
+def _report_failure(args: argparse.Namespace, flow: Flow, stack: Stack, screen: Screen) -> None:
+    """As much of a report as there is, while the parts still run."""
+    from poolmgr.cli.demo.report import summary_lines
+
+    try:
+        left = stack.left()
+        result = flow.result(stack.costs(), left)
+    except PoolmgrError as error:  # some part has not even started
+        logging.getLogger(__name__).warning("no report: %s", error)
+        return
+    _write_report(args, result)
+    for line in summary_lines(result, flow.tally.failures, left.znodes):
+        screen.tell(line)
+
+
+def _write_report(args: argparse.Namespace, result: dict[str, Any]) -> None:
+    if args.report:
+        Path(args.report).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _check_writable(path: Path) -> None:
+    """Raises ConfigError: better now than after the whole run."""
+    try:
+        with path.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--report: {error}") from error
 
 
 def _stack(args: argparse.Namespace, directory: Path, screen: Screen) -> Stack:

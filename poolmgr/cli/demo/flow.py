@@ -16,7 +16,7 @@ from poolmgr.cli.demo.plan import Plan
 from poolmgr.cli.demo.report import Costs, Left, report
 from poolmgr.cli.demo.screen import Screen, view_of
 from poolmgr.cli.demo.stack import Stack
-from poolmgr.cli.demo.traffic import Traffic, mixed_wants
+from poolmgr.cli.demo.traffic import Tally, Traffic, mixed_wants
 from poolmgr.cli.orders import Wanted
 from poolmgr.errors import LockBusy, PoolmgrError, RecordGone, StoreError
 from poolmgr.model.component import ComponentState
@@ -53,6 +53,7 @@ class Flow:
         self._clock = clock
         self._screen = screen
         self._began = clock.monotonic()
+        self._looked_at = self._began - TICK
         self._stopping = threading.Event()
         self._client: NodeClient | None = None
         self._traffic: Traffic | None = None
@@ -68,7 +69,7 @@ class Flow:
 
     def start(self) -> None:
         """All parts, until every pool is registered. Raises PoolmgrError when they do not come."""
-        self._stack.start(self._screen.tell)
+        self._stack.start(self._tell)
         store = self._stack.store
         self._client = NodeClient(store, self._clock, requestor=REQUESTOR, user_data={"poolmgr": "demo"})
         self._traffic = Traffic(
@@ -85,13 +86,13 @@ class Flow:
         )
         self._screen.tell(f"{pools} pools are registered; {self._course.requests} requests are coming")
 
-    def serve(self) -> Costs:
-        """Drive all requests; what they took. Raises PoolmgrError when nothing moves."""
+    def serve(self) -> None:
+        """Drive all requests. Raises PoolmgrError when nothing moves."""
         assert self._traffic is not None
         self._stack.begin_counting()
         progress, since = -1, self._clock.monotonic()
         while not self._traffic.done:
-            self._look("serving")
+            self.look("serving")
             self._traffic.step()
             tally = self._traffic.tally
             if tally.fulfilled + tally.failed != progress:
@@ -99,7 +100,6 @@ class Flow:
             if self._clock.monotonic() - since > PATIENCE:
                 raise PoolmgrError(f"no request was fulfilled for {PATIENCE:.0f} seconds")
             self._traffic.wait(TICK)
-        return self._stack.costs()
 
     def drain(self) -> None:
         """No more min-ready, all nodes deleted. Raises PoolmgrError when they do not go."""
@@ -110,12 +110,14 @@ class Flow:
     def idle(self) -> None:
         """Show how things are until interrupted; the next interrupt counts again. Raises PoolmgrError."""
         while not self._stopping.is_set():
-            self._look("idle")
+            self.look("idle")
             self._clock.wait(self._stopping, TICK)
         self._stopping.clear()
 
     def result(self, costs: Costs, left: Left) -> dict[str, Any]:
-        assert self._traffic is not None
+        """The report so far. Raises PoolmgrError when not even `start` came to its end."""
+        if self._traffic is None:
+            raise PoolmgrError("nothing was requested")
         plan = self._stack.plan
         return report(
             boot=plan.boot,
@@ -126,8 +128,8 @@ class Flow:
         )
 
     @property
-    def failures(self) -> list[str]:
-        return self._traffic.tally.failures if self._traffic else []
+    def tally(self) -> Tally:
+        return self._traffic.tally if self._traffic else Tally()
 
     def close(self) -> None:
         """Give everything back that is still ours."""
@@ -146,18 +148,27 @@ class Flow:
     def _until(self, condition: Callable[[], bool], phase: str, timeout: float, what: str) -> None:
         deadline = self._clock.monotonic() + timeout
         while not condition():
-            self._look(phase)
+            self.look(phase)
             if self._clock.monotonic() >= deadline:
                 raise PoolmgrError(f"waited {timeout:.0f} seconds for {what}, in vain")
             self._clock.wait(self._stopping, TICK)
 
-    def _look(self, phase: str) -> None:
+    def _tell(self, line: str) -> None:
+        self._screen.tell(line)
+        if self._stopping.is_set():
+            raise KeyboardInterrupt
+
+    def look(self, phase: str) -> None:
         """Draw, take in metrics, see that all parts live. Raises PoolmgrError for one that died."""
         if self._stopping.is_set():
             raise KeyboardInterrupt
-        self._stack.check()
-        if self._traffic is None:
+        now = self._clock.monotonic()
+        if (
+            self._traffic is None or now - self._looked_at < TICK
+        ):  # drawing at each event would be the main load
             return
+        self._looked_at = now
+        self._stack.check()
         with self._stack.store.reading() as snapshot:
             view = view_of(
                 self._stack.plan,
@@ -165,7 +176,7 @@ class Flow:
                 self._traffic,
                 phase=phase,
                 requests=self._course.requests,
-                elapsed=self._clock.monotonic() - self._began,
+                elapsed=now - self._began,
                 metrics=self._stack.metrics,
             )
         self._screen.show(view)

@@ -20,6 +20,8 @@ from poolmgr.store.remains import remains
 from poolmgr.wiring import LauncherDaemon
 
 STOP_TIMEOUT = 30.0
+#: For an end that need not be orderly.
+HURRY = 2.0
 
 
 class InlineStack:
@@ -102,7 +104,8 @@ class InlineStack:
         ]
 
     def stop(self) -> None:
-        self.stop_launcher()
+        if self._launcher is not None:
+            self._launcher.stop(HURRY)
         self._parts.close()
         self._sink.close()
 
@@ -111,7 +114,8 @@ class InlineStack:
         return self.directory / "nodepool.yaml"
 
     def _counts(self) -> observer.Counts:
-        assert self._sim is not None
+        if self._sim is None:
+            raise PoolmgrError("the pretend clouds have not come up")
         return self._sim.counts()
 
     def _write_config(self, *, ready: bool) -> None:

@@ -20,7 +20,7 @@ from poolmgr.cli.demo.stack import Tell
 from poolmgr.cli.session import connect
 from poolmgr.cli.simcloud import write_whole
 from poolmgr.config.load import load
-from poolmgr.errors import PoolmgrError, ProcessFailed
+from poolmgr.errors import CloudUnavailable, PoolmgrError, ProcessFailed
 from poolmgr.runtime.clock import Clock
 from poolmgr.runtime.process import Process
 from poolmgr.runtime.zookeeper_server import ZooKeeperServer
@@ -30,7 +30,6 @@ from poolmgr.store.zookeeper.walk import all_paths
 
 #: For a process to say that it is up, on a machine that is busy with something else.
 START_TIMEOUT = 60.0
-STOP_TIMEOUT = 30.0
 
 
 class ProcessStack:
@@ -112,6 +111,8 @@ class ProcessStack:
 
     def cloud_counts(self) -> observer.Counts:
         """What is in the clouds right now. Raises CloudUnavailable."""
+        if not self._sim_facts:
+            raise CloudUnavailable("the pretend clouds have not come up")
         return observer.cloud_counts(str(self._sim_facts["state_url"]))
 
     def how_to_talk(self) -> list[str]:
@@ -125,9 +126,9 @@ class ProcessStack:
     def stop(self) -> None:
         if self._store is not None:
             self._store.close()
-        self.launcher.stop()
+        self.launcher.kill()  # who wanted an orderly end has had it
         if self._sim is not None:
-            self._sim.stop(STOP_TIMEOUT)
+            self._sim.kill()
         self._zookeeper.stop()
         self._sink.close()
 
