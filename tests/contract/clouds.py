@@ -9,13 +9,15 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from poolmgr.cloud.api import Cloud
 from poolmgr.cloud.openstack import OpenStackCloud
 from poolmgr.cloud.simulated import SimulatedCloud
-from poolmgr.config.settings import CloudNetwork, CloudSettings
+from poolmgr.config.clouds import load_clouds
 from poolmgr.model.server import (
     META_DEPLOYMENT,
     META_NODE_ID,
@@ -118,31 +120,16 @@ def openstack_cloud(
     clock: FakeClock,
     *,
     rate: float = 0.0,
-    auth: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> OpenStackCloud:
-    """The layer on a running simcloud. `auth` are settings of the login that replace the usual."""
-    kept = {**cloud_settings(sim.clouds_yaml()["clouds"]["north"]), **(auth or {})}
-    settings = CloudSettings(name="north", **kept)
+    """The layer on a running simcloud. `settings` replace some of those of its clouds.yaml."""
+    with TemporaryDirectory() as directory:
+        file = sim.write_clouds_yaml(Path(directory) / "clouds.yaml")
+        read = load_clouds(paths=[str(file)], environ={}).get("north", None)
     options = {"rng": random.Random(7), "timeouts": TIMEOUTS, "reachable_v6": True, **more}
-    return OpenStackCloud("north", settings, region=None, rate=rate, clock=clock, deployment="d-1", **options)
-
-
-def cloud_settings(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of CloudSettings for an entry of simcloud's clouds.yaml."""
-    values = {k: entry[k] for k in ("requires_floating_ip", "floating_ip_source") if k in entry}
-    if "secgroup_source" in entry:
-        values["secgroup_source"] = entry["secgroup_source"]
-    networks = tuple(
-        CloudNetwork(
-            name=network["name"],
-            routes_ipv4_externally=network.get("routes_ipv4_externally", False),
-            routes_ipv6_externally=network.get("routes_ipv6_externally", False),
-            default_interface=network.get("default_interface", False),
-        )
-        for network in entry.get("networks", ())
-    )
-    return {"auth": entry["auth"], "region_name": entry["region_name"], "networks": networks, **values}
+    wanted = replace(read, **(settings or {}))
+    return OpenStackCloud("north", wanted, region=None, rate=rate, clock=clock, deployment="d-1", **options)
 
 
 IMPLEMENTATIONS = {"simulated": simulated, "openstack": openstack}

@@ -198,7 +198,7 @@ def test_closing_ends_a_wait_for_the_rate():
 def test_a_wrong_password_is_told_and_not_tried_again_at_once():
     with clouds() as (sim, login):
         auth = {**sim.clouds_yaml()["clouds"]["north"]["auth"], "password": "wrong"}
-        stage = login(auth={"auth": auth})
+        stage = login(settings={"auth": auth})
         with pytest.raises(AuthFailed, match=r"cloud north: identity: POST .*: 401"):
             stage.cloud.connect()
         for _ in range(3):
@@ -216,7 +216,7 @@ def test_a_wrong_password_is_told_and_not_tried_again_at_once():
 def test_many_threads_with_a_wrong_password_log_in_once():
     with clouds() as (sim, login):
         auth = {**sim.clouds_yaml()["clouds"]["north"]["auth"], "password": "wrong"}
-        stage = login(auth={"auth": auth})
+        stage = login(settings={"auth": auth})
 
         def refused(_):
             with pytest.raises(AuthFailed):
@@ -230,7 +230,7 @@ def test_many_threads_with_a_wrong_password_log_in_once():
 def test_an_application_credential_logs_in():
     with clouds() as (sim, login):
         auth = sim.server.application_credential("north")
-        stage = login(auth={"auth_type": "v3applicationcredential", "auth": auth})
+        stage = login(settings={"auth_type": "v3applicationcredential", "auth": auth})
         assert stage.cloud.connect().has_network
 
 
@@ -357,14 +357,14 @@ def test_a_cloud_that_is_down_says_so_and_creates_are_not_in_doubt():
 
 def test_a_region_that_the_catalog_does_not_have():
     with clouds() as (_, login):
-        stage = login(auth={"region_name": "regionone"})
+        stage = login(settings={"region_name": "regionone"})
         with pytest.raises(ConfigError, match=r"in region regionone .*regions of the catalog: RegionOne"):
             stage.cloud.connect()
 
 
 def test_a_network_of_clouds_yaml_that_is_not_there():
     with clouds() as (_, login):
-        stage = login(auth={"networks": (CloudNetwork(name="nope", nat_source=True),)})
+        stage = login(settings={"networks": (CloudNetwork(name="nope", nat_source=True),)})
         with pytest.raises(ConfigError, match="network nope: not found"):
             stage.cloud.connect()
 
@@ -372,7 +372,7 @@ def test_a_network_of_clouds_yaml_that_is_not_there():
 @pytest.mark.parametrize("asked", [{"port_mode": "precreate"}, {"server_poll": "incremental"}])
 def test_what_is_not_done_yet_is_refused_with_a_sentence(asked):
     with clouds() as (_, login):
-        stage = login(auth=asked)
+        stage = login(settings=asked)
         with pytest.raises(NotSupported, match="is not supported yet"):
             stage.cloud.connect()
 
@@ -387,7 +387,7 @@ def test_an_endpoint_override_is_used_as_it_is():
     with clouds() as (sim, login):
         base = sim.clouds_yaml()["clouds"]["north"]["auth"]["auth_url"].removesuffix("/identity/v3")
         override = CloudService(endpoint_override=f"{base}/compute/v2.1/%(project_id)s")
-        stage = login(auth={"services": {"compute": override}})
+        stage = login(settings={"services": {"compute": override}})
         stage.cloud.connect()
         assert stage.cloud.list_servers().complete
         assert "compute.GET.servers_detail" in stage.cloud.calls
@@ -395,7 +395,7 @@ def test_an_endpoint_override_is_used_as_it_is():
 
 def test_a_service_that_clouds_yaml_denies_is_not_used():
     with clouds("direct") as (_, login):
-        stage = login(auth={"services": {"network": CloudService(present=False)}})
+        stage = login(settings={"services": {"network": CloudService(present=False)}})
         assert not stage.cloud.connect().has_network
         assert not any(call.startswith("network.") for call in stage.cloud.calls)
 
@@ -447,7 +447,7 @@ def rude(stage) -> Iterator[tuple[Stage, str, type[Stub]]]:
     """The layer on simcloud for everything but compute, which is the stub."""
     with stub() as (url, handler), clouds() as (_, login):
         service = CloudService(endpoint_override=f"{url}/v2.1")
-        yield login(auth={"services": {"compute": service}}), url, handler
+        yield login(settings={"services": {"compute": service}}), url, handler
 
 
 def redirect(target: str) -> tuple[int, dict[str, str], bytes]:
