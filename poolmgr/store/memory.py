@@ -234,6 +234,7 @@ class MemorySession:
             self.connection += 1
             self.id = self.id or self._tree.next_number()
         self.listener.restore()
+        self._sent.append(self.listener.flush)
         self._tree.tell()
 
     def expire(self) -> None:
