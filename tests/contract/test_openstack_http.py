@@ -400,6 +400,25 @@ def test_a_service_that_clouds_yaml_denies_is_not_used():
         assert not any(call.startswith("network.") for call in stage.cloud.calls)
 
 
+def test_what_a_policy_does_not_show_is_taken_as_unlimited_and_unknown(stage):
+    policy = {"status": 403, "message": "Policy doesn't allow it to be performed."}
+    operations = ["compute.GET.limits", "compute.GET.os-availability-zone", "network.GET.routers"]
+    stage.strike("refuse", operations=operations, **policy)
+    assert not stage.cloud.connect().may_need_floating_ips
+    assert (stage.cloud.limits(), stage.cloud.zones()) == ({}, ())
+    server = stage.boot()
+    assert stage.cloud.expose(server, owner=OWNER, auto_floating_ip=True) == server.addresses
+
+
+def test_security_groups_are_left_out_where_the_cloud_has_none(staged):
+    stage = staged("tasks")
+    assert stage.boot(security_groups=("anything",)).id
+
+
+def test_an_image_id_that_is_not_active_is_no_image(stage):
+    assert stage.cloud.find_image("7f3f6c7e-0000-4000-8000-000000000000") is None
+
+
 # -- a server that misbehaves ----------------------------------------------------------------------------
 
 

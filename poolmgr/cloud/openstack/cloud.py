@@ -23,7 +23,7 @@ from poolmgr.cloud.openstack.limiter import RateLimiter
 from poolmgr.cloud.openstack.network import Networks
 from poolmgr.cloud.openstack.retry import Retrier, RetryPolicy
 from poolmgr.cloud.openstack.route import has_v6_route
-from poolmgr.cloud.openstack.servers import ServerReader
+from poolmgr.cloud.openstack.servers import ServerReader, listed_by_ports
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.session import Session
 from poolmgr.cloud.openstack.topology import Topology, networks_to_attach
@@ -181,7 +181,8 @@ class OpenStackCloud:
         bare = server.status is ServerStatus.ACTIVE and not raw.get("addresses")
         if not bare or not self._networks.present():
             return server
-        return self._reader().read({**raw, "addresses": self._addresses_by_ports(server_id)})
+        ports, networks = self._networks.guest_ports(server_id), self._networks.topology().networks
+        return self._reader().read({**raw, "addresses": listed_by_ports(ports, networks)})
 
     def delete_server(self, server_id: str) -> None:
         self._compute.delete(server_id)
@@ -272,19 +273,6 @@ class OpenStackCloud:
         except CloudError as error:
             log.warning("provider %s: flavors are not known now: %s", self.provider_name, error)
             return NO_FLAVORS
-
-    def _addresses_by_ports(self, server_id: str) -> dict[str, list[dict[str, Any]]]:
-        """A server's addresses as nova would list them, from its ports."""
-        networks = self._networks.topology().networks
-        listed: dict[str, list[dict[str, Any]]] = {}
-        for port in self._networks.guest_ports(server_id):
-            network = networks.get(port.network_id)
-            entries = listed.setdefault(network.name if network else port.network_id, [])
-            for ip in (*port.fixed_v4, *port.fixed_v6):
-                version = 6 if ":" in ip else 4
-                extra = {"OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": port.mac}
-                entries.append({"addr": ip, "version": version, **extra})
-        return listed
 
     def _drop_caches(self) -> None:
         self._compute.drop_caches()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from poolmgr.cloud.openstack.addresses import AddressRules, addresses_of
+from poolmgr.cloud.openstack.floating import GuestPort
+from poolmgr.cloud.openstack.topology import Network
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import Addresses, Flavor, Server, ServerStatus
 
@@ -92,6 +94,20 @@ class ServerReader:
         if price is None:
             price = self.prices[vcpus, ram_mib] = {"instances": 1, "cores": vcpus, "ram": ram_mib}
         return price
+
+
+def listed_by_ports(
+    ports: Iterable[GuestPort], networks: Mapping[str, Network]
+) -> dict[str, list[dict[str, Any]]]:
+    """A server's addresses as nova would list them, from its ports and the networks by id."""
+    listed: dict[str, list[dict[str, Any]]] = {}
+    for port in ports:
+        network = networks.get(port.network_id)
+        entries = listed.setdefault(network.name if network else port.network_id, [])
+        told = {"OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": port.mac}
+        entries += [{"addr": ip, "version": 4, **told} for ip in port.fixed_v4]
+        entries += [{"addr": ip, "version": 6, **told} for ip in port.fixed_v6]
+    return listed
 
 
 def flavor_of(raw: Mapping[str, Any]) -> Flavor:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from poolmgr.cloud.openstack.addresses import AddressRules, Roles
-from poolmgr.cloud.openstack.servers import ServerReader, flavor_of, limits_of, zones_of
+from poolmgr.cloud.openstack.floating import GuestPort
+from poolmgr.cloud.openstack.servers import ServerReader, flavor_of, limits_of, listed_by_ports, zones_of
+from poolmgr.cloud.openstack.topology import Network
 from poolmgr.model.server import Addresses, Flavor, ServerStatus
 
 READER = ServerReader(
@@ -121,3 +123,15 @@ def test_what_was_known_of_servers_that_are_gone_is_forgotten():
         reader.read({**RAW, "id": str(number)})
     reader.forget_all_but(["7"])
     assert set(reader.known) == {"7"}
+
+
+def test_addresses_can_be_had_from_ports():
+    ports = [
+        GuestPort(id="p-1", network_id="n", fixed_v4=("10.0.0.5",), fixed_v6=("fd00::5",), mac="aa"),
+        GuestPort(id="p-2", network_id="hidden", fixed_v4=("10.1.0.5",)),
+    ]
+    listed = listed_by_ports(ports, {"n": Network(id="n", name="inside")})
+    addresses = READER.read({**RAW, "id": "s-9", "addresses": listed}).addresses
+    assert (addresses.fixed_v4, addresses.private_v6) == ("10.0.0.5", "fd00::5")
+    assert [entry["addr"] for entry in listed["hidden"]] == ["10.1.0.5"]
+    assert listed["inside"][0]["OS-EXT-IPS-MAC:mac_addr"] == "aa"
