@@ -47,6 +47,7 @@ class ProviderWorker:
         self._wanted_config = config
         self._draining = False
         self._handed_back = False
+        self._slowest, self._next_report = 0.0, 0.0
         self._epoch = parts.store.epoch
         self._assignment = Assignment(self._context, self._pools, self._requests)
         self._unsubscribe = parts.store.subscribe(self._changed)
@@ -124,8 +125,15 @@ class ProviderWorker:
             log.warning("%s: the store is away: %s", context.name, error)
             return 0.5
         now = context.clock.monotonic()
-        context.stats.cycle(context.name, now - began)
+        self._report_cycle(now, now - began)
         return max(0.0, min(context.tuning.idle_cycle, due - now))
+
+    def _report_cycle(self, now: float, seconds: float) -> None:
+        """The slowest cycle of each ten seconds: one metric for each cycle would cost more than some cycles."""
+        self._slowest = max(self._slowest, seconds)
+        if now >= self._next_report:
+            self._context.stats.cycle(self._context.name, self._slowest)
+            self._slowest, self._next_report = 0.0, now + 10.0
 
     def _work(self, now: float) -> float:
         context = self._context
