@@ -86,13 +86,14 @@ class Flow:
         )
         self._screen.tell(f"{pools} pools are registered; {self._course.requests} requests are coming")
 
-    def serve(self) -> None:
-        """Drive all requests. Raises PoolmgrError when nothing moves."""
+    def serve(self, each_time: Callable[[], None] = lambda: None) -> None:
+        """Drive all requests; `each_time` is called in between. Raises PoolmgrError when nothing moves."""
         assert self._traffic is not None
         self._stack.begin_counting()
         progress, since = -1, self._clock.monotonic()
         while not self._traffic.done:
             self.look("serving")
+            each_time()
             self._traffic.step()
             tally = self._traffic.tally
             if tally.fulfilled + tally.failed != progress:

@@ -10,7 +10,7 @@ from poolmgr.cli.demo import observer
 from poolmgr.cli.demo.plan import Plan, as_file, launcher_config, simcloud_config
 from poolmgr.cli.demo.report import Costs, Left
 from poolmgr.cli.demo.sink import StatsdSink
-from poolmgr.cli.demo.stack import Tell
+from poolmgr.cli.demo.stack import NO_PROXY, Tell, launcher_environ
 from poolmgr.cli.simcloud import write_whole
 from poolmgr.errors import PoolmgrError
 from poolmgr.simcloud import RunningSim, running
@@ -56,12 +56,8 @@ class InlineStack:
         self._write_config(ready=True)
         self._store.start()
         self._parts.callback(self._store.close)
-        environ = {
-            **os.environ,
-            "OS_CLIENT_CONFIG_FILE": str(clouds_path),
-            "STATSD_HOST": "127.0.0.1",
-            "STATSD_PORT": str(self._sink.port),
-        }
+        os.environ.update(NO_PROXY)  # the HTTP library looks there, not into `environ`
+        environ = launcher_environ(clouds_path, self._sink.port)
         self._launcher = LauncherDaemon(
             str(self._config_path), store=MemoryStore(self._tree), environ=environ
         )

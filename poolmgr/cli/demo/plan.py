@@ -37,7 +37,10 @@ class DemoCloud:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Times in seconds. `rate` is the providers' key of that name: seconds between API calls."""
+    """Times in seconds. `rate` is the providers' key of that name: seconds between API calls.
+
+    `session_timeout`: how long ZooKeeper keeps the locks of a launcher that crashed.
+    """
 
     clouds: tuple[DemoCloud, ...]
     labels: tuple[DemoLabel, ...]
@@ -47,6 +50,7 @@ class Plan:
     ssh_delay: float = 0.0
     api_latency: float = 0.02
     rate: float = 0.01
+    session_timeout: float = 10.0
     seed: int = 1
 
 
@@ -93,6 +97,7 @@ def launcher_config(
     return {
         "zookeeper-servers": [{"host": "127.0.0.1", "port": port}],
         "zookeeper-plaintext": True,
+        "zookeeper-timeout": plan.session_timeout,
         "labels": [
             {"name": label.name, "min-ready": label.min_ready if ready else 0} for label in plan.labels
         ],

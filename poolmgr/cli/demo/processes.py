@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from poolmgr.cli.demo.launcher_process import LauncherProcess
 from poolmgr.cli.demo.plan import Plan, as_file, launcher_config, simcloud_config
 from poolmgr.cli.demo.report import Costs, Left
 from poolmgr.cli.demo.sink import StatsdSink
-from poolmgr.cli.demo.stack import Tell
+from poolmgr.cli.demo.stack import Tell, launcher_environ
 from poolmgr.cli.session import connect
 from poolmgr.cli.simcloud import write_whole
 from poolmgr.config.load import load
@@ -47,12 +46,7 @@ class ProcessStack:
         self._sim_facts: Mapping[str, Any] = {}
         self._store: Store | None = None
         self._counted_from = (0.0, 0, 0)  # CPU seconds, API calls, transactions
-        environ = {
-            **os.environ,
-            "OS_CLIENT_CONFIG_FILE": str(self.clouds_path),
-            "STATSD_HOST": "127.0.0.1",
-            "STATSD_PORT": str(self._sink.port),
-        }
+        environ = launcher_environ(self.clouds_path, self._sink.port)
         self.launcher = LauncherProcess(self.config_path, directory / "launcher.log", environ)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,20 @@ from poolmgr.cli.demo.report import Costs, Left
 from poolmgr.store.api import Store
 
 Tell = Callable[[str], None]
+
+#: A proxy in the environment must not come between launcher and pretend clouds.
+NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
+def launcher_environ(clouds_path: Path, statsd_port: int) -> dict[str, str]:
+    """The launcher's environment: ours, with the demo's clouds and metrics."""
+    return {
+        **os.environ,
+        **NO_PROXY,
+        "OS_CLIENT_CONFIG_FILE": str(clouds_path),
+        "STATSD_HOST": "127.0.0.1",
+        "STATSD_PORT": str(statsd_port),
+    }
 
 
 class Stack(Protocol):
