@@ -422,14 +422,37 @@ def test_an_image_id_that_is_not_active_is_no_image(stage):
 # -- a server that misbehaves ----------------------------------------------------------------------------
 
 
+class Crowd:
+    """How many were inside at once, at most."""
+
+    def __init__(self) -> None:
+        self.most = self._now = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._now -= 1
+
+
 class Stub(BaseHTTPRequestHandler):
     """A keystone without manners: `answers` by path."""
 
     protocol_version = "HTTP/1.1"
     answers: dict[str, tuple[int, dict[str, str], bytes]]
     seen: list[tuple[str, str | None]]
+    crowd: Crowd
 
     def do_GET(self) -> None:
+        with self.crowd:
+            time.sleep(0.005)
+            self.reply()
+
+    def reply(self) -> None:
         length = int(self.headers.get("content-length") or 0)
         self.rfile.read(length)
         self.seen.append((self.path, self.headers.get("X-Auth-Token")))
@@ -449,7 +472,7 @@ class Stub(BaseHTTPRequestHandler):
 
 @contextmanager
 def stub(**answers) -> Iterator[tuple[str, type[Stub]]]:
-    handler = type("OneStub", (Stub,), {"answers": {}, "seen": []})
+    handler = type("OneStub", (Stub,), {"answers": {}, "seen": [], "crowd": Crowd()})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -526,6 +549,17 @@ def test_one_unreadable_server_does_not_hide_the_others(rude):
     listed.append({"name": "no id"})
     handler.answers["/v2.1/servers/detail"] = (200, {}, json.dumps({"servers": listed}).encode())
     assert not stage.cloud.list_servers().complete
+
+
+def test_no_more_calls_at_once_than_clouds_yaml_allows():
+    with stub() as (url, handler), clouds() as (_, login):
+        handler.answers["/v2.1/limits"] = (200, {}, b'{"limits": {}}')
+        service = CloudService(endpoint_override=f"{url}/v2.1", concurrency=2)
+        stage = login(settings={"services": {"compute": service}})
+        stage.cloud.limits()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: stage.cloud.limits(), range(24)))
+        assert 1 <= handler.crowd.most <= 2
 
 
 def test_one_call_does_not_wait_longer_than_its_timeout():

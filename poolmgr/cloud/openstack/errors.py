@@ -117,7 +117,8 @@ RULES: tuple[Rule, ...] = (
     _rule(
         OverQuota,
         *(403, 409, 413),
-        text=r"quota exceeded|exceeds? quota|OverQuota|maximum number of (ports|instances|volumes|metadata|floating ?ips)",
+        text=r"quota exceeded|exceeds? quota|OverQuota"
+        r"|maximum number of (ports|instances|volumes|metadata|floating ?ips)",
     ),
     _rule(OverQuota, 413, services=_LIMITED),  # old nova: quota, with a Retry-After of 0
     _rule(

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from keystoneauth1 import exceptions as ksa
@@ -82,6 +82,7 @@ class Session:
         self._new_id = new_id
         self._gate = gate
         self._http = requests.Session()
+        self._http.auth = no_netrc
         self._http.mount("https://", gate)
         self._http.mount("http://", gate)
         self._http.headers["User-Agent"] = "poolmgr"
@@ -97,6 +98,7 @@ class Session:
             redirect=REDIRECT_LIMIT,
             user_agent="poolmgr",
         )
+        self._environments: dict[str, Mapping[str, Any]] = {}  # by scheme and host
         self._renewing = threading.Lock()
         self._logging_in = threading.Lock()
         self._login_failures = 0
@@ -178,8 +180,12 @@ class Session:
         url = call.url
         try:
             for _ in range(REDIRECT_LIMIT + 1):
-                response = self._http.request(
-                    call.method, url, headers=headers, data=data, timeout=timeouts, allow_redirects=False
+                request = requests.Request(call.method, url, headers=headers, data=data)
+                response = self._http.send(
+                    self._http.prepare_request(request),
+                    timeout=timeouts,
+                    allow_redirects=False,
+                    **self._environment(url),
                 )
                 target = response.headers.get("location")
                 if call.method != "GET" or response.status_code not in REDIRECTS or not target:
@@ -190,6 +196,16 @@ class Session:
                 raise OutcomeUnknown(f"{call}: {cause(error)}") from error
             raise CloudUnavailable(f"{call}: {cause(error)}") from error
         raise Rejected(f"{call}: redirected more than {REDIRECT_LIMIT} times")
+
+    def _environment(self, url: str) -> Mapping[str, Any]:
+        """Proxies and certificates for a host, looked up once: reading the environment costs a third of a call."""
+        parts = urlsplit(url)
+        host = f"{parts.scheme}://{parts.netloc}"
+        found = self._environments.get(host)
+        if found is None:
+            merged = self._http.merge_environment_settings(host, {}, False, self._http.verify, None)
+            found = self._environments[host] = dict(merged)
+        return found
 
     def _auth_headers(self) -> Mapping[str, str]:
         return self._login(lambda: self._keystone.get_auth_headers(self._auth)) or {}
@@ -230,6 +246,11 @@ class Session:
             self._refused_logins += 1
             self._login_after = self._clock.monotonic() + pause
         return translated
+
+
+def no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps requests from adding a password that ~/.netrc has for a cloud's host."""
+    return request
 
 
 def auth_plugin(settings: CloudSettings) -> BaseAuthPlugin:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 import requests
@@ -240,3 +241,41 @@ def test_causes_are_short_and_hold_no_url():
     assert "secret-query" not in cause(refused)
     assert cause(requests.exceptions.ReadTimeout("x")) == "no answer in time"
     assert not was_sent(refused)
+
+
+@pytest.mark.parametrize(
+    ("settings", "verify"),
+    [
+        ({}, "/env/bundle.pem"),
+        ({"verify": False}, False),
+        ({"cacert": "/mine.pem"}, "/mine.pem"),
+    ],
+)
+def test_certificates_are_checked_as_clouds_yaml_says_and_else_as_the_environment_does(
+    wire, clock, monkeypatch, settings, verify
+):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/env/bundle.pem")
+    seen = []
+    send = wire.send
+    wire.send = lambda request, **more: seen.append(more["verify"]) or send(request, **more)
+    wire.plan("GET", URL, (200, {}))
+    session = Session(replace(SETTINGS, **settings), wire, clock, new_id=lambda: "1")
+    session.send("compute", "GET", URL)
+    assert seen == [verify, verify]
+
+
+def test_proxies_come_from_the_environment_and_passwords_do_not(wire, clock, monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine nova login me password hush\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "keystone")
+    seen = {}
+    send = wire.send
+    wire.send = lambda request, **more: seen.update({request.url: more["proxies"]}) or send(request, **more)
+    wire.plan("GET", URL, (200, {}))
+    Session(SETTINGS, wire, clock, new_id=lambda: "1").send("compute", "GET", URL)
+    assert seen[URL]["http"] == "http://proxy:3128"
+    assert "http" not in seen["http://keystone/v3/auth/tokens"]
+    assert "Authorization" not in wire.to(URL)[0].headers
