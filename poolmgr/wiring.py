@@ -178,7 +178,7 @@ class LauncherDaemon:
             raise ConfigError(f"provider {provider.name} names no cloud (key `cloud`) of clouds.yaml")
         cloud_settings = self._clouds.get(provider.cloud, provider.region_name)
         store, stats = self._store, self._stats
-        prefix = api_prefix(cloud_settings.statsd_prefix, {}, provider=provider.name)
+        prefix = api_prefix(cloud_settings.statsd_prefix, self._environ, provider=provider.name)
 
         def make() -> Parts:
             def on_call(call: ApiCall) -> None:
