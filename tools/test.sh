@@ -28,7 +28,8 @@ part "format (ruff format --check)" ruff format --check
 part "types (mypy --strict)" mypy
 part "manual (sphinx-build)" sphinx-build -q -W --keep-going -d doc/_build/doctrees -b html doc doc/_build/html
 if [ "${#failed[@]}" -gt 0 ]; then
-    printf '\nfailed so far: %s\n' "${failed[*]}"
+    printf '\n'
+    printf 'FAILED so far: %s\n' "${failed[@]}"
 fi
 # The limit is for a hang: pytest has said by then where (faulthandler_timeout in pyproject.toml).
 part "tests (pytest)" timeout --foreground --signal=INT --kill-after=60 45m \
