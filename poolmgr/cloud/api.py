@@ -94,11 +94,10 @@ class Cloud(Protocol):
 
 
 class Prober(Protocol):
-    def host_keys(
-        self, address: str, port: int, *, connection_type: str, timeout: float
-    ) -> tuple[str, ...]:
+    def host_keys(self, address: str, port: int, *, connection_type: str, timeout: float) -> tuple[str, ...]:
         """The host keys `"<type> <base64>"` of the SSH server there, one per key type it offers.
 
-        One attempt within `timeout` seconds. For connection types other than `ssh` and `network_cli` a TCP
-        connect is enough and () is returned. Raises ProbeError.
+        At least one; a type whose connection fails once another's key was read is left out. One attempt within
+        `timeout` seconds. For connection types other than `ssh` and `network_cli` a TCP connect is enough and ()
+        is returned. Raises ProbeError.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Self
@@ -45,11 +45,15 @@ class Listener:
         with suppress(OSError), connection:
             self._script(connection)
 
-    def close(self) -> None:
-        """Ends all connections and waits for all threads."""
+    def refuse(self) -> None:
+        """Take no more connections; those there are go on."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+    def close(self) -> None:
+        """Ends all connections and waits for all threads."""
+        self.refuse()
         self._threads[0].join()
         for connection in self._open:
             with suppress(OSError):
@@ -95,7 +99,7 @@ def ssh_script(key_types: Sequence[str], *, method: str | None = None, preamble:
 
 
 @contextmanager
-def full_backlog():
+def full_backlog() -> Iterator[tuple[str, int]]:
     """The (address, port) of a listener that accepts nothing any more: connecting hangs."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         target = listener.getsockname()

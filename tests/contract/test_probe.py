@@ -1,13 +1,16 @@
 """The probe against real SSH servers, and against servers that are none or misbehave. All on loopback."""
 
+import logging
 import os
 import socket
 import struct
 import threading
+import time
+import tracemalloc
 
 import pytest
+from paramiko import Message
 
-from poolmgr.cloud.key_exchange import IDENTIFICATION, proposal
 from poolmgr.cloud.probe import SshProber
 from poolmgr.errors import ProbeError
 from poolmgr.runtime.clock import SystemClock
@@ -53,6 +56,12 @@ def test_a_server_s_keys_are_found_with_one_connection_each(key_types):
         assert server.connections == len(key_types)
 
 
+def test_of_several_ecdsa_keys_one_is_found():
+    with Listener(ssh_script((P521, P256))) as server:
+        assert scan(server) == wanted(P256)
+        assert server.connections == 1
+
+
 def test_the_order_of_keys_does_not_depend_on_the_server():
     with Listener(ssh_script((RSA, P256, ED25519))) as server:
         assert scan(server) == wanted(ED25519, P256, RSA)
@@ -80,10 +89,30 @@ def test_an_ipv6_server_is_scanned():
         assert scan(server) == wanted(ED25519, P256)
 
 
-def test_a_name_is_resolved_and_its_addresses_tried_in_turn():
+def test_a_name_is_resolved():
     with Listener(ssh_script((ED25519,))) as server:
-        server.address = "localhost"  # ::1 first, where nothing listens
+        server.address = "localhost"
         assert scan(server) == wanted(ED25519)
+
+
+def resolving_to(monkeypatch, *targets):
+    """Every name has these addresses; none on the machine can be counted on to have several."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", target) for target in targets]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+def test_an_address_that_refuses_is_followed_by_the_next(monkeypatch):
+    with Listener(ssh_script((ED25519, P256))) as server:
+        server.refuse()
+        with Listener(ssh_script((ED25519, P256))) as other:
+            resolving_to(monkeypatch, ("127.0.0.1", server.port), ("127.0.0.1", other.port))
+            assert scan(server) == wanted(ED25519, P256)
+
+
+def test_an_address_that_is_silent_leaves_time_for_the_next(monkeypatch):
+    with Listener(ssh_script((ED25519,))) as server, full_backlog() as silent:
+        resolving_to(monkeypatch, silent, ("127.0.0.1", server.port))
+        assert scan(server, timeout=3.0) == wanted(ED25519)
 
 
 def test_lines_before_the_identification_are_skipped():
@@ -106,7 +135,9 @@ def hear(connection):
     connection.recv(4096)
 
 
-def packet(payload, padding=4):
+def padded(payload):
+    """`payload` as a packet (RFC 4253 6)."""
+    padding = 16 - (5 + len(payload)) % 8
     return struct.pack(">IB", 1 + len(payload) + padding, padding) + payload + bytes(padding)
 
 
@@ -159,72 +190,114 @@ def dripping(connection):
         threading.Event().wait(0.01)
 
 
-OFFER = proposal(["curve25519-sha256"], ["ssh-ed25519"])
-WRONG_KEY = packet(b"\x1f" + struct.pack(">II", 11, 7) + b"ssh-rsa" + struct.pack(">II", 0, 0))
+def proposal(methods, algorithms):
+    message = Message()
+    message.add_bytes(b"\x14" + bytes(16))
+    for names in (
+        methods,
+        algorithms,
+        *(["aes128-ctr"],) * 2,
+        *(["hmac-sha2-256"],) * 2,
+        *(["none"],) * 2,
+        [],
+        [],
+    ):
+        message.add_list(names)
+    message.add_bytes(bytes(5))
+    return padded(message.asbytes())
 
 
-@pytest.mark.parametrize(
-    ("script", "complaint"),
-    [
-        pytest.param(saying(), "timed out before its SSH identification; it said nothing", id="silent"),
-        pytest.param(saying(b"SSH-2.0-slow"), "timed out before its SSH identification", id="half a line"),
-        pytest.param(
-            saying(SERVER), "timed out before its proposal; it said 'SSH-2.0-odd'", id="no proposal"
-        ),
-        pytest.param(saying(SERVER, OFFER), "timed out before its host key", id="no key"),
-        pytest.param(dripping, "timed out before its SSH identification", id="a byte at a time"),
-        pytest.param(then_closing(), "closed before its SSH identification; it said nothing", id="hangs up"),
-        pytest.param(
-            then_closing(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
-            "closed before its SSH identification; it said 'HTTP/1.1 400 Bad Request'",
-            id="http",
-        ),
-        pytest.param(
-            then_closing(SERVER, OFFER), "closed before its host key", id="hangs up in the exchange"
-        ),
-        pytest.param(resetting(SERVER, OFFER), "reset|pipe|closed", id="resets in the exchange"),
-        pytest.param(resetting(), "reset|pipe|closed", id="resets at once"),
-        pytest.param(saying(b"SSH-1.5-old\n"), "only SSH 2 is supported, it said 'SSH-1.5-old'", id="ssh 1"),
-        pytest.param(saying(bytes(range(256)) * 99), "not SSH, it said", id="garbage"),
-        pytest.param(endlessly(b"welcome\r\n"), "not SSH, it said 'welcome'", id="endless lines"),
-        pytest.param(endlessly(b"!" * 500), "not SSH, it said '!!!", id="endless line"),
-        pytest.param(saying(SERVER, b"\xff" * 100), "not an SSH packet: ff ff", id="garbage packet"),
-        pytest.param(saying(SERVER, packet(b"\x05what")), "message 5 came where", id="wrong message"),
-        pytest.param(saying(SERVER, packet(b"\x14" + bytes(15))), "cut short", id="short proposal"),
-        pytest.param(
-            saying(SERVER, OFFER, WRONG_KEY), "type 'ssh-rsa' came where ssh-ed25519", id="other key"
-        ),
-        pytest.param(
-            saying(SERVER, packet(b"\x01" + struct.pack(">II", 2, 9) + b"no thanks" + bytes(4))),
-            "it disconnected: 'no thanks'",
-            id="disconnects",
-        ),
-        pytest.param(
-            saying(SERVER, proposal(["sntrup761x25519-sha512"], ["ssh-ed25519"])),
-            "no key exchange method in common; it offers 'sntrup761x25519-sha512'",
-            id="no method in common",
-        ),
-        pytest.param(
-            saying(SERVER, proposal(["curve25519-sha256"], ["ssh-dss"])),
-            "no host key type in common; it offers 'ssh-dss'",
-            id="no key type in common",
-        ),
-    ],
-)
-def test_a_server_that_is_no_use_is_a_probe_error_that_says_why(script, complaint):
+OFFER = proposal(["curve25519-sha256@libssh.org"], ["ssh-ed25519"])
+WRONG_KEY = padded(b"\x1f" + struct.pack(">II", 11, 7) + b"ssh-rsa" + struct.pack(">II", 0, 0))
+DISCONNECT = padded(b"\x01" + struct.pack(">II", 2, 9) + b"no thanks" + bytes(4))
+
+
+def ignorable(connection):
+    """Messages to ignore, without end, but slowly."""
+    connection.sendall(SERVER)
+    while True:
+        connection.sendall(padded(b"\x02" + bytes(20)))
+        time.sleep(0.01)
+
+
+USELESS = [
+    pytest.param(saying(), "timed out; it said nothing", id="silent"),
+    pytest.param(saying(b"SSH-2.0-slow"), "timed out; it said 'SSH-2.0-slow'", id="half a line"),
+    pytest.param(saying(SERVER), "timed out; it said 'SSH-2.0-odd'", id="no proposal"),
+    pytest.param(saying(SERVER, OFFER), "timed out; it said 'SSH-2.0-odd'", id="no key"),
+    pytest.param(dripping, "timed out; it said 'x", id="a byte at a time"),
+    pytest.param(ignorable, "timed out; it said 'SSH-2.0-odd'", id="messages to ignore"),
+    pytest.param(then_closing(), "banner; it said nothing", id="hangs up"),
+    pytest.param(
+        then_closing(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "it said 'HTTP/1.1 400 Bad Request'", id="http"
+    ),
+    pytest.param(
+        then_closing(b"Not allowed at this time\r\n"), "it said 'Not allowed at this time'", id="sshd penalty"
+    ),
+    pytest.param(then_closing(SERVER, OFFER), "connection closed; it said", id="hangs up in the exchange"),
+    pytest.param(resetting(SERVER, OFFER), "reset|pipe|closed", id="resets in the exchange"),
+    pytest.param(resetting(), "reset|pipe|closed", id="resets at once"),
+    pytest.param(saying(b"SSH-1.5-old\n"), "1.5 instead of 2.0.*it said 'SSH-1.5-old'", id="ssh 1"),
+    pytest.param(saying(bytes(range(256)) * 999), "it said '", id="garbage"),
+    pytest.param(endlessly(b"wel\x1bcome\r\n"), r"it said 'wel\\x1bcome'", id="endless lines"),
+    pytest.param(
+        endlessly(b"!" * 500), "no host key in the first 65536 bytes; it said '!!!", id="endless line"
+    ),
+    pytest.param(saying(SERVER, b"\xff" * 100), "packet", id="garbage packet"),
+    pytest.param(saying(SERVER, b"\xff\xff\xff\xfc" * 9), "timed out", id="huge packet"),
+    pytest.param(saying(SERVER, padded(b"\x05what")), "got 5", id="wrong message"),
+    pytest.param(saying(SERVER, padded(b"\xeewhat")), "got 238", id="unknown message"),
+    pytest.param(saying(SERVER, padded(b"\x14" + bytes(15))), "no acceptable", id="short proposal"),
+    pytest.param(saying(SERVER, padded(b"\x14" + b"\xff" * 99)), "it said", id="garbage proposal"),
+    pytest.param(saying(SERVER, OFFER, WRONG_KEY), "it said 'SSH-2.0-odd'", id="other key"),
+    pytest.param(saying(SERVER, DISCONNECT), "it disconnected: 'no thanks'", id="disconnects"),
+    pytest.param(
+        saying(SERVER, proposal(["sntrup761x25519-sha512"], ["ssh-ed25519"])),
+        "no acceptable kex.*it offers 'sntrup761x25519-sha512 with ssh-ed25519'",
+        id="no method in common",
+    ),
+    pytest.param(
+        saying(SERVER, proposal(["curve25519-sha256@libssh.org"], ["ssh-dss"])),
+        "no acceptable host key.*it offers 'curve25519-sha256@libssh.org with ssh-dss'",
+        id="no key type in common",
+    ),
+]
+
+
+@pytest.mark.parametrize(("script", "complaint"), USELESS)
+def test_a_server_that_is_no_use_is_a_probe_error_that_says_why(script, complaint, caplog):
+    caplog.set_level(logging.DEBUG)
     with Listener(script) as server, pytest.raises(ProbeError, match=complaint) as caught:
-        scan(server, timeout=SHORT)
+        scan(server, timeout=SHORT if complaint.startswith("timed out") else PATIENT)
     assert str(caught.value).startswith(f"127.0.0.1 port {server.port}: ")
+    assert str(caught.value).isprintable()
+    assert caplog.records == []  # paramiko would log tracebacks
 
 
 def test_a_server_that_only_sends_messages_to_ignore_is_given_up():
     def serve(connection):
         connection.sendall(SERVER)
         while True:
-            connection.sendall(packet(b"\x02" + bytes(20)))
+            connection.sendall(padded(b"\x02" + bytes(20)))
 
-    with Listener(serve) as server, pytest.raises(ProbeError, match="not a key exchange: more than"):
+    with Listener(serve) as server, pytest.raises(ProbeError, match="no host key in the first 65536 bytes"):
         scan(server)
+
+
+def test_no_memory_is_set_aside_for_what_a_packet_claims_to_hold():
+    tracemalloc.start()
+    with Listener(saying(SERVER, b"\xff\xff\xff\xfc" * 9)) as server, pytest.raises(ProbeError):
+        scan(server, timeout=SHORT)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+def test_paramiko_can_be_listened_to(caplog):
+    caplog.set_level(logging.DEBUG, "poolmgr.cloud.probe.paramiko")
+    with Listener(saying(b"SSH-1.5-old\n")) as server, pytest.raises(ProbeError):
+        scan(server)
+    assert "Incompatible version" in caplog.text
 
 
 def test_a_refused_connection_is_a_probe_error():
@@ -246,32 +319,55 @@ def test_a_name_without_an_address_is_a_probe_error(name):
         SshProber(SystemClock()).host_keys(name, 22, connection_type="ssh", timeout=SHORT)
 
 
-def test_a_server_that_refuses_the_second_connection_is_a_probe_error():
-    real = ssh_script((ED25519, P256))
+def first_then(first, others):
+    """A script that is `first` for the first connection and `others` for all later ones."""
     taken = threading.Semaphore(1)
 
     def serve(connection):
-        if taken.acquire(blocking=False):
-            real(connection)
+        (first if taken.acquire(blocking=False) else others)(connection)
 
-    with Listener(serve) as server, pytest.raises(ProbeError, match=r"closed|reset"):
-        scan(server)
+    return serve
 
 
-def test_the_time_is_up_even_while_bytes_keep_coming():
-    class Leaping(SystemClock):
-        def __init__(self):
-            self.now = 0.0
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param(lambda connection: None, id="closed"),
+        pytest.param(resetting(), id="reset"),
+        pytest.param(then_closing(b"Exceeded MaxStartups\r\n"), id="too many"),
+        pytest.param(saying(SERVER, proposal(["x"], ["y"])), id="another server"),
+    ],
+)
+def test_further_connections_that_fail_only_cost_their_keys(others, caplog):
+    caplog.set_level(logging.INFO, "poolmgr")
+    real = ssh_script((ED25519, P256, RSA))
+    with Listener(first_then(real, others)) as server:
+        assert scan(server) == wanted(ED25519)
+        assert server.connections == 3
+    told = [record.getMessage() for record in caplog.records if record.name == "poolmgr.cloud.probe"]
+    assert [line.partition(" read: ")[0] for line in told] == [
+        f"127.0.0.1 port {server.port}: no {family} key" for family in (P256, "rsa-sha2-512")
+    ]
 
-        def monotonic(self):
-            self.now += 1.0
-            return self.now
+
+def test_further_connections_that_are_refused_only_cost_their_keys():
+    real = ssh_script((ED25519, P256))
 
     def serve(connection):
-        connection.sendall(IDENTIFICATION)
-        while True:
-            connection.sendall(b"\0")
-            threading.Event().wait(0.001)
+        server.refuse()
+        real(connection)
 
-    with Listener(serve) as server, pytest.raises(ProbeError, match="timed out before its proposal"):
-        SshProber(Leaping()).host_keys(server.address, server.port, connection_type="ssh", timeout=5.0)
+    with Listener(serve) as server:
+        assert scan(server) == wanted(ED25519)
+
+
+def test_further_connections_that_stay_silent_are_waited_for_until_the_time_is_up():
+    with Listener(first_then(ssh_script((ED25519, P256)), saying())) as server:
+        assert scan(server, timeout=2.0) == wanted(ED25519)
+
+
+def test_only_one_further_key_fails_and_the_others_are_kept():
+    """Connections come in the order of families: Ed25519, ECDSA, RSA."""
+    real = ssh_script((ED25519, P256, RSA))
+    with Listener(first_then(real, first_then(resetting(), real))) as server:
+        assert len(scan(server)) == 2
