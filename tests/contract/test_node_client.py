@@ -1,7 +1,6 @@
 """The client over real stores: what Zuul's side of a request does, and what happens when it goes wrong."""
 
 import time
-from contextlib import contextmanager
 
 import pytest
 
@@ -11,8 +10,8 @@ from poolmgr.errors import RecordGone, StoreUnavailable
 from poolmgr.model.node import NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.runtime.clock import SystemClock
-from poolmgr.store.memory import MemoryStore, MemoryTree
 from tests.scripted_launcher import ScriptedLauncher
+from tests.sites import MemorySite, ZooKeeperSite, eventually
 
 
 class Stepping(SystemClock):
@@ -24,21 +23,20 @@ class Stepping(SystemClock):
         return super().monotonic() + self.ahead
 
 
-@contextmanager
-def memory_pair():
-    tree = MemoryTree()
-    mine, theirs = MemoryStore(tree), MemoryStore(tree)
-    mine.start()
-    theirs.start()
-    yield mine, theirs
-    mine.close()
-    theirs.close()
+@pytest.fixture(params=["memory", "zookeeper"])
+def site(request):
+    if request.param == "memory":
+        one = MemorySite()
+    else:
+        one = ZooKeeperSite(request.getfixturevalue("zookeeper_hosts"))
+    yield one
+    one.close()
 
 
 @pytest.fixture
-def pair():
-    with memory_pair() as stores:
-        yield stores
+def pair(site):
+    """The client's store and another one."""
+    return site.store(), site.store()
 
 
 @pytest.fixture
@@ -161,8 +159,7 @@ def test_a_busy_node_lock_is_waited_for(pair, client, launcher):
     order = client.submit(Wanted(labels=("a", "b")))
     ids = launcher.fulfil(order.request.id)
     busy, _ = pair[1].lock_node(ids[1])
-    client.step()
-    assert order.stage is Stage.ACCEPTING
+    step_until(client, order, Stage.ACCEPTING)
     pair[1].unlock(busy)
     step_until(client, order, Stage.HELD)
 
@@ -171,13 +168,13 @@ def test_a_node_lock_that_stays_busy_fails_the_order_and_frees_the_others(pair, 
     order = client.submit(Wanted(labels=("a", "b")))
     ids = launcher.fulfil(order.request.id)
     pair[1].lock_node(ids[1])
-    client.step()
+    step_until(client, order, Stage.ACCEPTING)
     clock.ahead = LOCK_TIMEOUT
     step_until(client, order, Stage.FAILED)
     assert "stayed locked" in order.reason
     with pair[0].reading() as snapshot:
         assert not snapshot.node_locked(ids[0])
-        assert snapshot.request(order.request.id) is None
+        assert snapshot.request(order.request.id) is None  # its own writes it sees at once
 
 
 def test_a_node_that_vanished_fails_the_order(pair, client, launcher):
@@ -220,20 +217,75 @@ def test_closing_leaves_nothing_of_ours(store, client, launcher):
     assert store.read_node(node_id).state is NodeState.USED
 
 
-# Trouble with the store: only the memory store lets a test choose the moment.
+# Trouble with the store
 
 
-def test_without_a_connection_nothing_moves_and_then_goes_on(store, client, launcher):
+def test_without_a_connection_nothing_moves_and_then_goes_on(site, store, client, launcher):
     order = client.submit(Wanted(labels=("a",)))
-    store.suspend()
+    site.suspend(store)
     assert client.step() == []
     launcher.fulfil(order.request.id)
-    store.resume()
+    site.resume(store)
     step_until(client, order, Stage.HELD)
 
 
+def test_a_session_lost_while_nodes_are_in_use_loses_the_order(site, store, client, launcher):
+    order = client.submit(Wanted(labels=("a",)))
+    launcher.fulfil(order.request.id)
+    step_until(client, order, Stage.HELD)
+    site.expire(store)
+    step_until(client, order, Stage.LOST)
+    assert "session was lost" in order.reason
+
+
+def test_a_session_lost_before_the_request_is_deleted_starts_over(site, pair, client, launcher):
+    order = client.submit(Wanted(labels=("a", "b")))
+    ids = launcher.fulfil(order.request.id)
+    busy, _ = pair[1].lock_node(ids[1])
+    step_until(client, order, Stage.ACCEPTING)
+    site.expire(pair[0])
+    pair[1].unlock(busy)
+    step_until(client, order, Stage.HELD)
+
+
+def test_a_request_whose_creation_was_not_answered_is_found_and_deleted_at_the_end(site, store, client):
+    site.lose_next_answer(store)
+    with pytest.raises(StoreUnavailable):
+        client.submit(Wanted(labels=("a",)))
+    site.resume(store)
+    with store.reading() as snapshot:
+        assert len(snapshot.requests()) == 1
+    client.close()
+    with store.reading() as snapshot:
+        assert not snapshot.requests()
+
+
+def test_ephemeral_requests_go_with_the_session(pair, clock):
+    client = NodeClient(pair[0], clock, requestor="test", ephemeral=True)
+    order = client.submit(Wanted(labels=("a",)))
+    pair[0].close()
+    eventually(lambda: not seen(pair[1], order.request.id))
+
+
+def seen(store, request_id):
+    with store.reading() as snapshot:
+        return snapshot.request(request_id)
+
+
+# At any point: only the memory store lets a test choose it.
+
+
+@pytest.fixture
+def memory():
+    one = MemorySite()
+    yield one
+    one.close()
+
+
 @pytest.mark.parametrize("calls", range(5))
-def test_an_answer_lost_at_any_point_of_taking_over_is_made_up_for(store, client, launcher, calls):
+def test_an_answer_lost_at_any_point_of_taking_over_is_made_up_for(memory, clock, calls):
+    store, launcher = memory.store(), ScriptedLauncher(memory.store())
+    client = NodeClient(store, clock, requestor="test")
     order = client.submit(Wanted(labels=("a", "b")))
     ids = launcher.fulfil(order.request.id)
     cut_after(store, calls)
@@ -246,7 +298,9 @@ def test_an_answer_lost_at_any_point_of_taking_over_is_made_up_for(store, client
 
 
 @pytest.mark.parametrize("calls", range(4))
-def test_an_answer_lost_while_giving_back_is_made_up_for_by_doing_it_again(store, client, launcher, calls):
+def test_an_answer_lost_while_giving_back_is_made_up_for_by_doing_it_again(memory, clock, calls):
+    store, launcher = memory.store(), ScriptedLauncher(memory.store())
+    client = NodeClient(store, clock, requestor="test")
     order = client.submit(Wanted(labels=("a", "b")))
     ids = launcher.fulfil(order.request.id)
     step_until(client, order, Stage.HELD)
@@ -278,43 +332,3 @@ def cut_after(store, calls):
         return commit(write, *reads)
 
     session.commit = counted
-
-
-def test_a_session_lost_while_nodes_are_in_use_loses_the_order(store, client, launcher):
-    order = client.submit(Wanted(labels=("a",)))
-    launcher.fulfil(order.request.id)
-    step_until(client, order, Stage.HELD)
-    store.expire()
-    step_until(client, order, Stage.LOST)
-    assert "session was lost" in order.reason
-
-
-def test_a_session_lost_before_the_request_is_deleted_starts_over(pair, client, launcher):
-    store = pair[0]
-    order = client.submit(Wanted(labels=("a", "b")))
-    ids = launcher.fulfil(order.request.id)
-    busy, _ = pair[1].lock_node(ids[1])
-    client.step()
-    store.expire()
-    pair[1].unlock(busy)
-    step_until(client, order, Stage.HELD)
-
-
-def test_a_request_whose_creation_was_not_answered_is_found_and_deleted_at_the_end(store, client):
-    store.lose_next_answer()
-    with pytest.raises(StoreUnavailable):
-        client.submit(Wanted(labels=("a",)))
-    store.resume()
-    with store.reading() as snapshot:
-        assert len(snapshot.requests()) == 1
-    client.close()
-    with store.reading() as snapshot:
-        assert not snapshot.requests()
-
-
-def test_ephemeral_requests_go_with_the_session(pair, clock):
-    client = NodeClient(pair[0], clock, requestor="test", ephemeral=True)
-    order = client.submit(Wanted(labels=("a",)))
-    pair[0].close()
-    with pair[1].reading() as snapshot:
-        assert snapshot.request(order.request.id) is None
