@@ -64,7 +64,4 @@ class Upload:
     @property
     def path(self) -> str:
         """Where it is stored; node records name the upload they booted from by it (zookeeper.md 7.1)."""
-        return (
-            f"/nodepool/images/{self.image}/builds/{self.build}"
-            f"/providers/{self.provider}/images/{self.id}"
-        )
+        return f"/nodepool/images/{self.image}/builds/{self.build}/providers/{self.provider}/images/{self.id}"

@@ -8,17 +8,31 @@ is 0; as a limit, an absent name is no limit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 Resources = Mapping[str, float]
 
+#: Above any real amount, and far below where sums of floats lose whole units.
+_MOST = 1e15
+#: Amounts this close are the same: sums of fractions, added and subtracted again, leave such remainders.
+NOTHING = 1e-6
+
+
+def counted(amounts: Mapping[str, Any] | None) -> dict[str, float]:
+    """The amounts that make sense: foreign records hold anything, NaN, infinity and negative ones included."""
+    return {
+        name: value
+        for name, value in (amounts or {}).items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST
+    }
+
 
 def total(amounts: Iterable[Resources]) -> dict[str, float]:
-    """The sum, name by name. Values that are not numbers (foreign records) count as 0."""
+    """The sum, name by name, of what is `counted` of each."""
     result: dict[str, float] = {}
     for amount in amounts:
-        for name, value in amount.items():
-            if isinstance(value, (int, float)):
-                result[name] = result.get(name, 0) + value
+        for name, value in counted(amount).items():
+            result[name] = result.get(name, 0) + value
     return result
 
 
@@ -30,7 +44,7 @@ def minus(limits: Resources, use: Resources) -> dict[str, float]:
 def short_of(need: Resources, available: Resources) -> str | None:
     """The name of the first resource of which `available` has less than `need`, or None if it fits."""
     for name in sorted(need):
-        if need[name] > 0 and name in available and need[name] > available[name]:
+        if need[name] > 0 and name in available and need[name] > available[name] + NOTHING:
             return name
     return None
 

@@ -46,7 +46,7 @@ def owner_of_metadata(metadata: Mapping[str, str]) -> Owner | None:
         provider=provider,
         node_id=node_id,
         deployment=metadata.get(META_DEPLOYMENT),
-        attempt=int(attempt) if attempt.isdigit() else None,
+        attempt=int(attempt) if attempt.isdecimal() else None,  # "²" is a digit, but no number
     )
 
 

@@ -14,7 +14,7 @@ from poolmgr.model.component import Component, ComponentKind
 from poolmgr.model.image import Build, Upload, UploadState
 from poolmgr.model.node import GARBAGE_WHEN_UNLOCKED, Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
-from poolmgr.model.resources import Resources
+from poolmgr.model.resources import NOTHING, Resources, counted
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -28,7 +28,7 @@ class Snapshot:
         self._nodes_by_provider: dict[str, dict[str, Node]] = {}
         self._nodes_by_state: dict[tuple[str, NodeState], dict[str, Node]] = {}  # (provider, state)
         self._nodes_by_request: dict[str, dict[str, Node]] = {}
-        self._use: dict[tuple[str, str], dict[str, float]] = {}  # (provider, pool or "" for all its pools)
+        self._use: dict[tuple[str, str | None], dict[str, float]] = {}  # (provider, pool; None: all pools)
         self._use_by_tenant: dict[str, dict[str, float]] = {}
         self._unpriced: dict[str, dict[str, Node]] = {}  # by provider: no usable `resources`
         self._promised: dict[str, dict[str, Node]] = {}  # by provider: READY and allocated
@@ -42,6 +42,7 @@ class Snapshot:
         self._uploads_by_target: dict[tuple[str, str], dict[str, Upload]] = {}  # (image, provider)
         self._locked_nodes: dict[str, set[str]] = {}
         self._locked_requests: dict[str, set[str]] = {}
+        self._unreadable_nodes: set[str] = set()
 
     # What policies ask
 
@@ -63,7 +64,7 @@ class Snapshot:
 
     def use(self, provider: str, pool: str | None = None) -> Resources:
         """The sum of `resources` of the provider's nodes in every state, of one pool if given."""
-        return self._use.get((provider, pool or ""), {})
+        return self._use.get((provider, pool), {})
 
     def use_by_tenant(self, tenant: str) -> Resources:
         """The sum of `resources` of all nodes that carry this tenant's name."""
@@ -87,6 +88,10 @@ class Snapshot:
 
     def node_locked(self, node_id: str) -> bool:
         return bool(self._locked_nodes.get(node_id))
+
+    def node_unreadable(self, node_id: str) -> bool:
+        """Whether there is such a node but its record makes no sense: nothing of it may be taken for leaked."""
+        return node_id in self._unreadable_nodes
 
     def request(self, request_id: str) -> NodeRequest | None:
         return self._requests.get(request_id)
@@ -140,7 +145,12 @@ class Snapshot:
         self._judge_garbage(node)
         self._account(node, 1)
 
+    def put_unreadable_node(self, node_id: str) -> None:
+        self.drop_node(node_id)
+        self._unreadable_nodes.add(node_id)
+
     def drop_node(self, node_id: str) -> None:
+        self._unreadable_nodes.discard(node_id)
         old = self._nodes.pop(node_id, None)
         if old is None:
             return
@@ -214,22 +224,31 @@ class Snapshot:
 
     def _account(self, node: Node, sign: int) -> None:
         provider = node.provider or ""
-        amounts = {k: v for k, v in (node.resources or {}).items() if isinstance(v, (int, float))}
+        amounts = counted(node.resources)
         if not amounts:
             if sign > 0:
                 self._unpriced.setdefault(provider, {})[node.id] = node
             else:
                 _remove(self._unpriced, provider, node.id)
             return
-        sums = [
-            self._use.setdefault((provider, ""), {}),
-            self._use.setdefault((provider, node.pool or "-"), {}),
-        ]
+        _add(self._use, (provider, None), amounts, sign)
+        if node.pool is not None:
+            _add(self._use, (provider, node.pool), amounts, sign)
         if node.tenant_name:
-            sums.append(self._use_by_tenant.setdefault(node.tenant_name, {}))
-        for sum_ in sums:
-            for name, value in amounts.items():
-                sum_[name] = sum_.get(name, 0) + sign * value
+            _add(self._use_by_tenant, node.tenant_name, amounts, sign)
+
+
+def _add(index: dict[K, dict[str, float]], key: K, amounts: Resources, sign: int) -> None:
+    """Add to a sum. What has come to nothing is dropped: tenants come and go, and fractions leave remainders."""
+    sums = index.setdefault(key, {})
+    for name, value in amounts.items():
+        new = sums.get(name, 0) + sign * value
+        if new > NOTHING:
+            sums[name] = new
+        else:
+            sums.pop(name, None)
+    if not sums:
+        del index[key]
 
 
 def _remove(index: dict[K, dict[str, V]], key: K | None, item: str) -> None:

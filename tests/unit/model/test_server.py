@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from poolmgr.model.server import Owner, owner_of_metadata, owner_of_tag
+
+MINE = {"nodepool_node_id": "0000000007", "nodepool_provider_name": "north"}
+
+
+def test_the_metadata_of_our_servers_names_owner_and_attempt():
+    metadata = {**MINE, "poolmgr_deployment": "d" * 32, "poolmgr_attempt": "2"}
+    assert owner_of_metadata(metadata) == Owner(
+        provider="north", node_id="0000000007", deployment="d" * 32, attempt=2
+    )
+
+
+def test_the_metadata_of_nodepools_servers_names_no_deployment():
+    assert owner_of_metadata(MINE) == Owner(provider="north", node_id="0000000007")
+
+
+@pytest.mark.parametrize("missing", [*MINE])
+def test_without_node_or_provider_a_server_is_foreign(missing):
+    assert owner_of_metadata({k: v for k, v in MINE.items() if k != missing}) is None
+    assert owner_of_metadata({**MINE, missing: ""}) is None
+
+
+@pytest.mark.parametrize("attempt", ["", "two", "-1", "1.5", "²", " 1"])
+def test_an_attempt_that_is_no_number_is_unknown(attempt):
+    owner = owner_of_metadata({**MINE, "poolmgr_attempt": attempt})
+    assert owner is not None
+    assert owner.attempt is None
+
+
+@pytest.mark.parametrize("provider", ["north", "north:east", "a:b:c", ""])
+def test_a_tag_says_whose_a_thing_is_whatever_the_provider_is_called(provider):
+    owner = Owner(provider=provider, node_id="0000000007", deployment="d" * 32)
+    assert owner_of_tag(owner.tag()) == owner
+
+
+@pytest.mark.parametrize(
+    "text", ["", "poolmgr", "poolmgr:d:north", "web server", "Poolmgr:d:north:7", ":d:north:7"]
+)
+def test_other_texts_are_no_tags(text):
+    assert owner_of_tag(text) is None
