@@ -174,7 +174,8 @@ class Fleet:
             raise
         except PoolmgrError as error:
             if self._failed.get(name) != str(error):
-                log.error("provider %s cannot be served: %s", name, error)
+                goes_on = " as configured; it goes on with its old settings" if name in self._workers else ""
+                log.error("provider %s cannot be served%s: %s", name, goes_on, error)
             self._failed[name] = str(error)
             self._retry_at = self._clock.monotonic() + START_RETRY
             return
