@@ -154,7 +154,7 @@ class Locks:
                 self._loose.pop(contender, None)
         for lock in held:
             if paths.name(lock.contender) not in self._cache.contenders(lock.path) and self.forget(lock):
-                log.warning("%s was taken from us", lock.path)
+                log.info("%s is not ours any more: its contender went while we were away", lock.path)
 
     def _contend(self, lock: str, record: str, prefix: str) -> tuple[str, tuple[bytes, Stat] | None]:
         """The path of our new contender, and the record if the contender holds the lock already."""

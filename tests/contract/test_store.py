@@ -278,11 +278,11 @@ def test_waiting_for_a_lock_ends_when_it_is_released(store, other):
     assert reread == node
 
 
-def test_waiting_for_a_lock_ends_when_the_time_is_over_and_leaves_the_queue(store, other):
+def test_waiting_for_a_lock_ends_when_the_time_is_over_and_leaves_the_queue(site, store, other):
     lock, node = store.create_node(NODE)
     with pytest.raises(LockBusy):
         other.lock_node(node.id, timeout=0.01)
-    assert len(_contenders(store, node.id)) == 1
+    assert len(below(site, lock.path)) == 1
     assert lock.valid
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from kazoo.client import KazooClient
 from kazoo.protocol.connection import ConnectionHandler
 from kazoo.protocol.serialization import Watch, write_string
+from kazoo.protocol.states import KeeperState
 
 from poolmgr.store.zookeeper.sockets import Handler
 
@@ -47,6 +48,15 @@ class AddWatch(NamedTuple):
 class _Connection(ConnectionHandler):  # type: ignore[misc]
     _xid: int
 
+    def _connect_attempt(self, host: str, hostip: str, port: int, retry: Any) -> Any:
+        try:
+            return super()._connect_attempt(host, hostip, port, retry)
+        except (
+            Exception
+        ):  # logged by kazoo, whose thread would end here: what is broken is the connection only
+            self.client._session_callback(KeeperState.CONNECTING)
+            return None
+
     def _read_watch_event(self, buffer: bytes, offset: int) -> None:
         watch, _ = Watch.deserialize(buffer, offset)
         self.client.on_event(watch.type, watch.path)
@@ -73,10 +83,19 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
 
 
 class Client(KazooClient):  # type: ignore[misc]
-    """`on_event` gets (event type, path with chroot) of each watch event, on kazoo's own thread."""
+    """`on_event` gets (event type, path with chroot) of each watch event, `on_state` each new KazooState.
+
+    Both are called on kazoo's own thread and must not wait for anything.
+    """
 
     def __init__(
-        self, hosts: str, *, timeout: float, handler: Handler, on_event: Callable[[int, str], None]
+        self,
+        hosts: str,
+        *,
+        timeout: float,
+        handler: Handler,
+        on_event: Callable[[int, str], None],
+        on_state: Callable[[str], None],
     ) -> None:
         self.journal = _Journal()
         super().__init__(
@@ -92,16 +111,12 @@ class Client(KazooClient):  # type: ignore[misc]
             },
         )
         self.on_event = on_event
+        self.add_listener(on_state)
         self._connection = _Connection(self, self._conn_retry.copy(), logger=self.journal.logger)
 
     @property
     def session_id(self) -> int:
         return self._session_id or 0
-
-    @property
-    def dead(self) -> bool:
-        """Whether its thread has ended although nobody stopped it (it does so at errors it does not expect)."""
-        return self._connection.connection_stopped.is_set() and not self._stopped.is_set()
 
     @property
     def queued(self) -> int:

@@ -144,7 +144,9 @@ class ZooKeeperSession:
         self.up = False
         self.connection = 0
         self.writes = 0
-        self._client = Client(hosts, timeout=timeout, handler=handler, on_event=self._on_event)
+        self._client = Client(
+            hosts, timeout=timeout, handler=handler, on_event=self._on_event, on_state=self._on_state
+        )
         self._chroot: str = self._client.chroot
         self._clock = clock
         # An answer may take as long as it takes to find out that the connection is gone.
@@ -161,7 +163,6 @@ class ZooKeeperSession:
     def open(self, listener: Listener) -> None:
         """Connect, and go on trying to; returns at once."""
         self._listener = listener
-        self._client.add_listener(self._on_state)
         self._threads[0].submit(self._work)
         self._client.start_async()
 
@@ -173,7 +174,7 @@ class ZooKeeperSession:
         try:
             self._client.stop()
             self._client.close()
-        except Exception as error:  # kazoo raises plain ones here; the process goes on to its end
+        except Exception as error:  # kazoo raises plain ones here; there is nothing more to do with it
             log.warning("closing the connection to ZooKeeper: %s", error)
         self.up = False
         self._sequence.put(None)
@@ -247,10 +248,7 @@ class ZooKeeperSession:
 
     def watch(self, path: str) -> None:
         self._require()
-        try:
-            self._submit(AddWatch(self._chroot + path)).wait(self._patience)
-        except KazooException as error:
-            raise _translated(error, path, 0) from error
+        self._raw(AddWatch(self._chroot + path))
 
     # What kazoo's thread tells
 
@@ -278,7 +276,6 @@ class ZooKeeperSession:
         if state == KazooState.LOST:
             log.warning("the session with ZooKeeper is lost")
             self.listener.lost()
-            self._threads[1].submit(self._revive)
         else:
             log.warning("the connection to ZooKeeper is broken: %s", self.trouble)
         self._sequence.put(self.listener.disconnected)
@@ -321,24 +318,15 @@ class ZooKeeperSession:
     def _stands(self, connection: int) -> bool:
         return self.up and self.connection == connection
 
-    def _revive(self) -> None:
-        """Start kazoo again in case its thread ended by itself."""
-        self._clock.wait(self._closing, _RETRY)
-        if self._client.dead and not self._closing.is_set():
-            log.error("kazoo's thread ended unexpectedly (%s); starting it again", self.trouble)
-            self._client.stop()
-            self._client.close()
-            self._client.start_async()
-
     def _make_chroot(self) -> None:
         """As every client of a tree does when it is the first there."""
-        if not self._chroot or self._submit(wire.Exists(self._chroot, None)).wait(self._patience):
+        if not self._chroot or self._raw(wire.Exists(self._chroot, None)):
             return
         path = ""
         for name in self._chroot.strip("/").split("/"):
             path = f"{path}/{name}"
-            with suppress(NodeExistsError):
-                self._submit(wire.Create(path, b"", OPEN_ACL_UNSAFE, 0)).wait(self._patience)
+            with suppress(Refused):
+                self._raw(wire.Create(path, b"", OPEN_ACL_UNSAFE, 0))
 
     # Requests and answers
 
@@ -355,6 +343,13 @@ class ZooKeeperSession:
         reply = _Reply()
         self._client.submit(request, reply)
         return reply
+
+    def _raw(self, request: Any) -> Any:
+        """The answer, as kazoo has it, to a request with its path complete. Raises Refused."""
+        try:
+            return self._submit(request).wait(self._patience)
+        except KazooException as error:
+            raise _translated(error, request.path, 0) from error
 
     def _ask(self, read: Get | Children) -> Answer:
         self._require()
