@@ -87,7 +87,8 @@ class Janitor:
             return
         if change.kind is ChangeKind.REQUEST and change.id:
             self._locks_to_drop.add(change.id)
-        self._worker.wake.set()
+        if not self._worker.wake.is_set():
+            self._worker.wake.set()
 
     def cycle(self) -> float:
         now = self._clock.monotonic()

@@ -104,7 +104,8 @@ class ProviderWorker:
     def _changed(self, change: Change) -> None:
         if change.kind is ChangeKind.NODE and change.provider not in ("", self._context.name):
             return
-        self._worker.wake.set()
+        if not self._worker.wake.is_set():  # asking costs less than setting, and bursts are long
+            self._worker.wake.set()
 
     # The cycle
 
