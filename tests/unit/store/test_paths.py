@@ -1,0 +1,75 @@
+"""Paths, there and back."""
+
+from __future__ import annotations
+
+import pytest
+
+from poolmgr.model.component import ComponentKind
+from poolmgr.model.image import Upload
+from poolmgr.store import paths
+from poolmgr.store.paths import Kind, place_of
+
+CONTENDER = "0123456789abcdef0123456789abcdef__lock__0000000001"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "ids"),
+    [
+        ("/nodepool/requests", Kind.ROOT, ()),
+        ("/nodepool/requests-lock", Kind.ROOT, ()),
+        (paths.request("200-0000000001"), Kind.REQUEST, ("200-0000000001",)),
+        (paths.request_lock("200-1"), Kind.REQUEST_LOCK, ("200-1",)),
+        (f"{paths.request_lock('200-1')}/{CONTENDER}", Kind.REQUEST_CONTENDER, ("200-1", CONTENDER)),
+        (paths.node("0000000001"), Kind.NODE, ("0000000001",)),
+        (paths.node_lock("0000000001"), Kind.NODE_LOCK, ("0000000001",)),
+        (f"{paths.node_lock('1')}/{CONTENDER}", Kind.NODE_CONTENDER, ("1", CONTENDER)),
+        (paths.component(ComponentKind.POOL), Kind.COMPONENT_KIND, ("pool",)),
+        (paths.component(ComponentKind.POOL, "host1"), Kind.COMPONENT, ("pool", "host1")),
+        (paths.election("stats"), Kind.ELECTION, ("stats",)),
+        (f"{paths.election('stats')}/{CONTENDER}", Kind.ELECTION_CONTENDER, ("stats", CONTENDER)),
+        (paths.build("img", "b1"), Kind.BUILD, ("img", "b1")),
+        (f"{paths.uploads('img', 'b1', 'p')}/0000000001", Kind.UPLOAD, ("img", "b1", "p", "0000000001")),
+        (paths.uploads("img", "b1", "p"), Kind.IMAGE_FOLDER, ()),
+        ("/nodepool/images/img", Kind.IMAGE_FOLDER, ()),
+        ("/nodepool/images/img/builds", Kind.IMAGE_FOLDER, ()),
+        ("/nodepool/images/img/builds/lock", Kind.OTHER, ()),
+        ("/nodepool/images/img/builds/b1/lock", Kind.OTHER, ()),
+        (f"{paths.uploads('img', 'b1', 'p')}/lock", Kind.OTHER, ()),
+        (f"{paths.uploads('img', 'b1', 'p')}/0000000001/lock", Kind.OTHER, ()),
+        ("/nodepool/images/img/pause", Kind.OTHER, ()),
+        ("/nodepool/requests/lock", Kind.OTHER, ()),
+        ("/nodepool/nodes/lock", Kind.OTHER, ()),
+        ("/nodepool/nodes/1/lock/something", Kind.OTHER, ()),
+        ("/nodepool/nodes/1/other", Kind.OTHER, ()),
+        ("/nodepool/launchers/x", Kind.OTHER, ()),
+        ("/nodepool", Kind.OTHER, ()),
+        ("/zuul/nodes/1", Kind.OTHER, ()),
+        (paths.DEPLOYMENT, Kind.OTHER, ()),
+        ("/", Kind.OTHER, ()),
+        ("", Kind.OTHER, ()),
+    ],
+)
+def test_a_path_says_what_it_is(path, kind, ids):
+    assert place_of(path) == (kind, ids)
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        (CONTENDER, "0000000001"),
+        ("anything__lock__-2147483648", "-2147483648"),
+        ("__lock__0000000001", "0000000001"),
+        ("abc__lock__123", None),
+        ("abc__rlock__0000000001", None),
+        ("abc_lock_0000000001", None),
+        ("abc__lock__0000000001x", None),
+        ("lock", None),
+    ],
+)
+def test_who_contends_is_told_by_the_name(name, sequence):
+    assert paths.sequence_of(name) == sequence
+
+
+def test_an_upload_has_the_path_that_its_record_says():
+    upload = Upload(image="img", build="b1", provider="p", id="0000000001")
+    assert upload.path == f"{paths.uploads('img', 'b1', 'p')}/0000000001"
