@@ -1,0 +1,212 @@
+"""The commands against a real ZooKeeper; those that take signals in processes of their own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from poolmgr.cli import main
+from poolmgr.config.load import load
+from poolmgr.model.node import Node, NodeState
+from poolmgr.model.request import NodeRequest
+from poolmgr.wiring import open_store
+from tests.scripted_launcher import ScriptedLauncher
+from tests.sites import eventually
+from tests.zookeeper import free_port
+
+CONFIG = """\
+zookeeper-servers: [{{host: 127.0.0.1, port: {port}, chroot: {chroot}}}]
+zookeeper-plaintext: true
+"""
+
+
+class Place:
+    """A configuration, a store on it, and the program."""
+
+    def __init__(self, directory, hosts, capture):
+        self.capture = capture
+        self.processes = []
+        address, _, chroot = hosts.partition("/")
+        self.config = directory / "nodepool.yaml"
+        self.config.write_text(CONFIG.format(port=address.partition(":")[2], chroot=f"/{chroot}"))
+        self.store = open_store(load(str(self.config), environ={}).settings)
+        self.store.start()
+
+    def start(self, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "poolmgr.cli.main", "-c", str(self.config), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def close(self):
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+        self.store.close()
+
+    def run(self, *arguments, code=0):
+        """In this process; what it printed to stdout and stderr."""
+        assert main.main(["-c", str(self.config), *arguments]) == code
+        return self.capture.readouterr()
+
+    def add_node(self, **changes):
+        lock, node = self.store.create_node(
+            Node(
+                state=NodeState.READY,
+                state_time=time.time() - 65,
+                labels=("debian",),
+                provider="north",
+                **changes,
+            )
+        )
+        self.store.unlock(lock)
+        return node
+
+    def waiting(self):
+        with self.store.reading() as snapshot:
+            return list(snapshot.requests())
+
+
+@pytest.fixture
+def place(tmp_path, zookeeper_hosts, capsys, monkeypatch):
+    monkeypatch.setattr(main.logs, "for_command", lambda **_: None)  # pytest's own logging stays as it is
+    made = Place(tmp_path, zookeeper_hosts, capsys)
+    yield made
+    made.close()
+
+
+def test_list_shows_nodes_with_their_locks(place):
+    node = place.add_node(external_id="srv-7", public_ipv4="192.0.2.7")
+    place.store.lock_node(place.add_node().id)
+    output, _ = place.run("list")
+    titles = [title.strip() for title in output.splitlines()[1].strip("|").split("|")]
+    assert titles == ["ID", "Provider", "Label", "Server ID", "Public IPv4", "IPv6", "State", "Age", "Locked"]
+    row = [cell.strip() for cell in output.splitlines()[3].strip("|").split("|")]
+    assert row[:7] == [node.id, "north", "debian", "srv-7", "192.0.2.7", "", "ready"]
+    assert row[7].startswith("00:00:01:")
+    assert [r["locked"] for r in json.loads(place.run("list", "--json")[0])] == ["unlocked", "locked"]
+
+
+def test_list_detail_has_the_other_columns(place):
+    place.add_node(pool="main", comment="look")
+    header = place.run("list", "--detail")[0].splitlines()[1]
+    assert [title.strip() for title in header.strip("|").split("|")][9:12] == [
+        "Pool",
+        "Hostname",
+        "Private IPv4",
+    ]
+    assert "Driver Data" in header
+
+
+def test_an_empty_list_is_a_header(place):
+    assert len(place.run("list")[0].splitlines()) == 4
+    assert json.loads(place.run("request-list", "--json")[0]) == []
+
+
+def test_request_list_shows_open_requests(place):
+    place.store.create_request(
+        NodeRequest(labels=("a", "b"), requestor="zuul", relative_priority=2), priority=100
+    )
+    (row,) = json.loads(place.run("request-list", "--json")[0])
+    assert (row["node_types"], row["requestor"], row["relative_priority"]) == (["a", "b"], "zuul", 2)
+    assert "| a,b " in place.run("request-list")[0]
+
+
+def test_hold_keeps_a_node_and_says_why(place):
+    node = place.add_node()
+    output, _ = place.run("hold", node.id, "--reason", "broken disk", "--expires", "600")
+    assert "| hold " in output
+    held = place.store.read_node(node.id)
+    assert (held.state, held.comment, held.hold_expiration) == (NodeState.HOLD, "broken disk", 600)
+
+
+def test_delete_marks_a_node(place):
+    node = place.add_node()
+    assert "| deleting " in place.run("delete", node.id)[0]
+    assert place.store.read_node(node.id).state is NodeState.DELETING
+    assert place.store.lock_node(node.id)
+
+
+@pytest.mark.parametrize("verb", ["hold", "delete"])
+def test_an_unknown_node_is_told_and_exits_with_0(place, verb):
+    assert place.run(verb, "0000009999")[0] == "Node id 0000009999 not found\n"
+    with place.store.reading() as snapshot:
+        assert not snapshot.nodes()
+
+
+def test_a_locked_node_is_refused_in_one_line_and_left_alone(place):
+    node = place.add_node(allocated_to="200-0000000001")
+    lock, _ = place.store.lock_node(node.id)
+    output, errors = place.run("delete", node.id, code=1)
+    assert output == ""
+    assert f"node {node.id} (ready) is locked" in errors
+    assert "Traceback" not in errors
+    assert place.store.read_node(node.id).state is NodeState.READY
+    assert lock.valid
+
+
+def test_info_tells_what_a_provider_has(place):
+    node = place.add_node(external_id="srv-1")
+    output, _ = place.run("info", "north")
+    assert output.startswith("ZooKeeper data for provider north\n")
+    assert f"| {node.id} | srv-1 " in output
+    facts = json.loads(place.run("info", "south", "--json")[0])
+    assert facts == {"provider": "south", "images": [], "nodes": []}
+
+
+def test_a_zookeeper_that_is_away_is_one_line_soon(place):
+    place.config.write_text(CONFIG.format(port=free_port(), chroot="/x"))
+    _, errors = place.run("--connect-timeout", "1", "list", code=1)
+    assert "no answer from ZooKeeper at 127.0.0.1:" in errors
+    assert errors.count("\n") == 1
+
+
+def test_request_gets_nodes_and_gives_them_back(place):
+    process = place.start("request", "debian", "--hold", "0", "--json")
+    eventually(place.waiting)
+    (request,) = place.waiting()
+    (node_id,) = ScriptedLauncher(place.store).fulfil(request.id)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    result = json.loads(output)
+    assert (result["request"], result["nodes"][0]["id"]) == (request.id, node_id)
+    assert result["nodes"][0]["interface_ip"] == "127.0.0.1"
+    assert place.store.read_node(node_id).state is NodeState.USED
+    assert place.waiting() == []
+    assert "no launcher is running" in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_that_is_interrupted_is_cancelled(place, number):
+    process = place.start("request", "debian")
+    eventually(place.waiting)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "cancelled" in errors
+    assert place.waiting() == []
+
+
+def test_a_request_dies_with_its_process(place):
+    process = place.start("request", "debian")
+    eventually(place.waiting)
+    process.kill()
+    process.communicate(timeout=60)
+    eventually(lambda: not place.waiting(), within=60.0)
+
+
+def test_a_failed_request_exits_with_1(place):
+    process = place.start("request", "debian")
+    eventually(place.waiting)
+    ScriptedLauncher(place.store).fail(place.waiting()[0].id, "pool-a")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "declined by pool-a" in errors
+    assert place.waiting() == []
