@@ -144,7 +144,7 @@ class Retirement:
             self._sweep_since = now
             self._next_sweep = now + context.tuning.sweep_interval
             self._age(now)
-        if self._sweep_clouds(self._sweep_since, in_hand):
+        if self._sweep_clouds(self._sweep_since, in_hand, now):
             self._sweep_since = None
         return self._next_sweep
 
@@ -172,7 +172,7 @@ class Retirement:
         for node in stillborn:
             self._delete(node, (NodeState.INIT,), now)
 
-    def _sweep_clouds(self, since: float, in_hand: Collection[str]) -> bool:
+    def _sweep_clouds(self, since: float, in_hand: Collection[str], now: float) -> bool:
         """Whether all listings that a sweep needs were there and have been judged."""
         context = self._context
         servers = context.servers.since(since)
@@ -200,6 +200,9 @@ class Retirement:
                 if ips is not None
                 else frozenset()
             )
+            lost = retire.lost_nodes(servers, snapshot, context.name)
+        for node_id in self._confirmed("nodes", lost):
+            self._retire_lost(node_id, now)
         for server_id in self._confirmed("instances", leaked - set(self._removals.keys())):
             self._remove_leak(server_id)
         confirmed_ips = self._confirmed("floatingips", leaked_ips)
@@ -211,6 +214,13 @@ class Retirement:
         before = self._suspects.get(kind, frozenset())
         self._suspects[kind] = found
         return found & before
+
+    def _retire_lost(self, node_id: str, now: float) -> None:
+        with self._context.store.reading() as snapshot:
+            node = snapshot.node(node_id)
+        if node is not None:
+            log.warning("[node: %s] its server %s is gone or broken", node_id, node.external_id)
+            self._delete(node, (NodeState.READY,), now)
 
     def _remove_leak(self, server_id: str) -> None:
         context = self._context

@@ -6,6 +6,7 @@ All nodes of a request come from one pool and, where the cloud has zones, from o
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,24 +34,26 @@ def allocate(
     """A plan for the places of `labels` that `taken` leaves empty.
 
     `free`: nodes by label that may be reused, in order of preference. `zone`: the zone the request is bound to,
-    None while it is open. `zones`: where new nodes may go, () for the cloud's choice.
+    None while it is open: then it is bound to the one that saves most launches, among equals to that of the
+    node preferred most. `zones`: where new nodes may go, () for the cloud's choice.
     """
-    reuse: dict[int, Node] = {}
-    launch: dict[int, str] = {}
-    used: set[str] = set()
-    for place, label in enumerate(labels):
-        if place in taken:
-            continue
-        node = _first(free.get(label, ()), used, zone)
-        if node is None:
-            launch[place] = label
-            continue
-        used.add(node.id)
-        reuse[place] = node
-        zone = zone or node.az
+    empty = {place: label for place, label in enumerate(labels) if place not in taken}
+    used = frozenset(node.id for node in taken.values())
+    candidates = [zone] if zone is not None else _zones_of(empty.values(), free)
+    plans = [_reuse(empty, free, used, candidate) for candidate in candidates]
+    reuse = max(plans, key=len)  # the first of the longest
+    zone = zone or next((node.az for node in reuse.values() if node.az), None)
+    launch = {place: label for place, label in empty.items() if place not in reuse}
     if launch and zone is None and zones:
         zone = rng.choice(list(zones))
     return Plan(reuse=reuse, launch=launch, zone=zone)
+
+
+def reusable(labels: Sequence[str], free: Mapping[str, Collection[Node]]) -> Mapping[str, int]:
+    """How many of `labels`, by label, `free` nodes can serve together: no node twice, all in one zone."""
+    empty = dict(enumerate(labels))
+    plans = [_reuse(empty, free, frozenset(), zone) for zone in _zones_of(labels, free)]
+    return Counter(labels[place] for place in max(plans, key=len))
 
 
 def next_zone(zones: Sequence[str], full: str | None) -> str | None:
@@ -60,8 +63,22 @@ def next_zone(zones: Sequence[str], full: str | None) -> str | None:
     return zones[(zones.index(full) + 1) % len(zones)]
 
 
-def _first(nodes: Iterable[Node], used: Collection[str], zone: str | None) -> Node | None:
-    for node in nodes:
-        if node.id not in used and (zone is None or node.az is None or node.az == zone):
-            return node
-    return None
+def _zones_of(labels: Iterable[str], free: Mapping[str, Collection[Node]]) -> list[str | None]:
+    """The zones of the free nodes, in order of preference; never empty."""
+    zones = dict.fromkeys(node.az for label in labels for node in free.get(label, ()) if node.az)
+    return [*zones] or [None]
+
+
+def _reuse(
+    empty: Mapping[int, str], free: Mapping[str, Collection[Node]], used: frozenset[str], zone: str | None
+) -> dict[int, Node]:
+    """The free nodes that go to `empty` places when all are to be in `zone`; None allows any."""
+    reuse: dict[int, Node] = {}
+    gone = set(used)
+    for place, label in empty.items():
+        fitting = (n for n in free.get(label, ()) if n.id not in gone and (not zone or n.az in (None, zone)))
+        node = next(fitting, None)
+        if node is not None:
+            gone.add(node.id)
+            reuse[place] = node
+    return reuse

@@ -21,10 +21,18 @@ class Capacity:
     available: Resources = field(default_factory=dict)
 
 
-def unmanaged_use(servers: Iterable[Server], provider: str, snapshot: Snapshot) -> Resources:
-    """What servers use that are not nodes of `provider`: other people's, and leaked ones (launcher.md 7.1)."""
+def unmanaged_use(
+    servers: Iterable[Server], provider: str, snapshot: Snapshot, *, deployment: str | None = None
+) -> Resources:
+    """What servers use that are not nodes of `provider`: other people's, and leaked ones (launcher.md 7.1).
+
+    `deployment` is ours: another installation may have a provider of the same name, and node ids begin at 0
+    everywhere. None trusts the name alone.
+    """
     return total(
-        server.resources or _ONE_INSTANCE for server in servers if not _is_node(server, provider, snapshot)
+        server.resources or _ONE_INSTANCE
+        for server in servers
+        if not _is_node(server, provider, snapshot, deployment)
     )
 
 
@@ -61,6 +69,9 @@ def tenant_available(
     return minus(tenants[tenant].limits, snapshot.use_by_tenant(tenant))
 
 
-def _is_node(server: Server, provider: str, snapshot: Snapshot) -> bool:
+def _is_node(server: Server, provider: str, snapshot: Snapshot, deployment: str | None) -> bool:
     owner = server.owner
-    return owner is not None and owner.provider == provider and snapshot.node(owner.node_id) is not None
+    if owner is None or not owner.belongs_to(provider, deployment):
+        return False
+    node = snapshot.node(owner.node_id)
+    return node is not None and node.provider == provider

@@ -12,13 +12,13 @@ from poolmgr.model.server import Flavor
 def choose_flavor(flavors: Iterable[Flavor], label: PoolLabel) -> Flavor | None:
     """The flavor for `label` by the rules of launcher.md 7.5, or None if no flavor fits.
 
-    Without `min-ram` the name or id must match exactly. With it, the first by (ram, vcpus, disk, name) with
-    enough memory whose name contains `flavor-name`.
+    Without `min-ram` the name or id must match exactly. With it, the first by (ram, name) with enough memory
+    whose name contains `flavor-name`: that order decides what operators' files mean (config.md).
     """
     if not label.min_ram_mib:
         return next((f for f in flavors if label.flavor_name in (f.name, f.id)), None)
     fitting = (f for f in flavors if f.ram_mib >= label.min_ram_mib and (label.flavor_name or "") in f.name)
-    return min(fitting, key=lambda f: (f.ram_mib, f.vcpus, f.disk_gib, f.name), default=None)
+    return min(fitting, key=lambda f: (f.ram_mib, f.name), default=None)
 
 
 def price(flavor: Flavor, label: PoolLabel) -> Resources:

@@ -13,9 +13,10 @@ attempt's server is being deleted; the next attempt begins when it is gone. All 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from poolmgr.model.server import Listing, Server, ServerStatus
+from poolmgr.policy.growth import doubling
 from poolmgr.policy.tuning import Tuning
 
 
@@ -61,7 +62,7 @@ class LaunchFacts:
 @dataclass(frozen=True, slots=True)
 class Wait:
     reason: str
-    until: float = float("inf")  # look again then, if nothing happened before
+    until: float = float("inf")  # look again then, if nothing happened before; never in the past
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,56 +106,84 @@ def next_step(
     launch_timeout: float,
     boot_timeout: float,
     tuning: Tuning,
+    deployment: str | None = None,
+    before: Listing[Server] | None = None,
 ) -> Step:
     """What to do next for one launch. Every input has an answer, so this never raises.
 
-    `listing` is the last complete one, None before the first.
+    `listing` is the last complete one, None before the first, and `before` the one before it: where that is
+    given, a server has vanished only when both lack it. `deployment` is ours: the server of an unanswered create
+    call must name it (None: any does), as another installation may have a node of the same id.
     """
     if facts.phase is Phase.CLEANING:
         return Wait("cleaning")
-    if now - facts.attempt_since >= launch_timeout and not (facts.busy and facts.phase is Phase.CREATING):
-        return Fail(Result.TIMEOUT, f"not ready within launch-timeout ({launch_timeout:g} s)")
     deadline = facts.attempt_since + launch_timeout
+    if now >= deadline:
+        if facts.phase is Phase.CREATING and facts.busy:
+            return Wait("creating")  # only its answer says what there is to clean up
+        return Fail(Result.TIMEOUT, f"not ready within launch-timeout ({launch_timeout:g} s)")
+    step = _step(
+        facts, listing, before, now=now, boot_timeout=boot_timeout, deployment=deployment, tuning=tuning
+    )
+    return replace(step, until=min(step.until, deadline)) if isinstance(step, Wait) else step
+
+
+def _step(
+    facts: LaunchFacts,
+    listing: Listing[Server] | None,
+    before: Listing[Server] | None,
+    *,
+    now: float,
+    boot_timeout: float,
+    deployment: str | None,
+    tuning: Tuning,
+) -> Step:
     match facts.phase:
         case Phase.NEW:
             return Create() if now >= facts.not_before else Wait("backoff", facts.not_before)
-        case Phase.CREATING:
-            return Wait("creating", deadline)
         case Phase.UNKNOWN:
-            return _settle_unknown(facts, listing, tuning)
+            return _settle_unknown(facts, listing, now=now, deployment=deployment, tuning=tuning)
         case Phase.BOOTING:
-            return _watch_boot(facts, listing, now=now, deadline=deadline, tuning=tuning)
-        case Phase.EXPOSING:
-            return Wait("exposing", deadline)
+            return _watch_boot(facts, listing, before, now=now, tuning=tuning)
         case Phase.PROBING:
             return _watch_probe(facts, listing, now=now, boot_timeout=boot_timeout)
+    return Wait(facts.phase.value)
 
 
-def _settle_unknown(facts: LaunchFacts, listing: Listing[Server] | None, tuning: Tuning) -> Step:
-    if listing is None:
-        return Wait("unknown")
-    for server in listing.items.values():
+def _settle_unknown(
+    facts: LaunchFacts,
+    listing: Listing[Server] | None,
+    *,
+    now: float,
+    deployment: str | None,
+    tuning: Tuning,
+) -> Step:
+    for server in listing.items.values() if listing else ():
         owner = server.owner
-        if owner and owner.node_id == facts.node_id and owner.attempt == facts.attempt:
+        ours = owner and deployment in (None, owner.deployment)
+        if owner and ours and (owner.node_id, owner.attempt) == (facts.node_id, facts.attempt):
             return Adopt(server)
-    if listing.started_at >= facts.since + tuning.unknown_spacing:
+    settled_at = facts.since + tuning.unknown_spacing
+    if listing and listing.started_at >= settled_at:
         return Fail(Result.UNKNOWN, "the create call was not answered and no server came of it")
-    return Wait("unknown", facts.since + tuning.unknown_spacing)
+    return Wait("unknown", settled_at) if now < settled_at else Wait("unknown")
 
 
 def _watch_boot(
     facts: LaunchFacts,
     listing: Listing[Server] | None,
+    before: Listing[Server] | None,
     *,
     now: float,
-    deadline: float,
     tuning: Tuning,
 ) -> Step:
     server = listing.items.get(facts.server_id or "") if listing else None
-    if listing is None or server is None:
-        if listing is not None and listing.started_at >= facts.since + tuning.young_server:
+    if server is None:
+        grown_up = facts.since + tuning.young_server  # before, it may not be listed yet
+        looks = [listing, before] if before else [listing]
+        if all(look and look.started_at >= grown_up and facts.server_id not in look.items for look in looks):
             return Fail(Result.STATUS, "the server vanished while it was built")
-        return Wait("unlisted", deadline)
+        return Wait("unlisted")
     match server.status:
         case ServerStatus.ERROR:
             return Fail(result_of_fault(server.fault), server.fault or "server in ERROR, without a fault")
@@ -163,10 +192,10 @@ def _watch_boot(
         case ServerStatus.OTHER:
             return Fail(Result.STATUS, f"the server is {server.status_text} before it was ready")
         case ServerStatus.ACTIVE:
-            if facts.busy or now < facts.not_before:
-                return Wait("address", facts.not_before)
-            return Expose(server)
-    return Wait("booting", deadline)
+            if facts.busy:
+                return Wait("address")
+            return Expose(server) if now >= facts.not_before else Wait("address", facts.not_before)
+    return Wait("booting")
 
 
 def _watch_probe(
@@ -175,12 +204,13 @@ def _watch_probe(
     server = listing.items.get(facts.server_id or "") if listing else None
     if server is not None and server.status is ServerStatus.ERROR:
         return Fail(Result.STATUS, server.fault or "server in ERROR after it was active")
-    if now - facts.since >= boot_timeout:
+    deadline = facts.since + boot_timeout
+    if now >= deadline:
         return Fail(Result.KEYSCAN, f"not reachable within boot-timeout ({boot_timeout:g} s)")
     if facts.busy:
-        return Wait("probing", facts.since + boot_timeout)
+        return Wait("probing", deadline)
     if now < facts.not_before:
-        return Wait("unreachable", facts.not_before)
+        return Wait("unreachable", min(facts.not_before, deadline))
     return Probe()
 
 
@@ -227,4 +257,4 @@ def after_failure(result: Result, attempt: int, *, retries: int, hopeless: bool 
 
 def backoff(attempt: int, tuning: Tuning) -> float:
     """Seconds to wait before attempt number `attempt + 1`."""
-    return float(min(tuning.retry_backoff_max, tuning.retry_backoff * 2 ** (attempt - 1)))
+    return doubling(tuning.retry_backoff, attempt - 1, tuning.retry_backoff_max)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from poolmgr.policy.growth import doubling
 from poolmgr.policy.tuning import Tuning
 
 
@@ -21,8 +22,7 @@ def next_poll(facts: PollFacts, *, wanted: bool, rate: float, tuning: Tuning) ->
     if facts.last_end is None:
         return 0.0
     if facts.failures:
-        pause = min(tuning.poll_backoff_max, tuning.poll_min * 2.0**facts.failures)
-        return facts.last_end + pause
+        return facts.last_end + doubling(tuning.poll_min, facts.failures, tuning.poll_backoff_max)
     if not wanted:
         return facts.last_end + tuning.poll_idle
     pause = max(

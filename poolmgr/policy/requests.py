@@ -64,8 +64,8 @@ class PoolFacts:
     labels: Mapping[str, LabelFacts]
     disabled: bool = False
     capacity: Capacity = field(default_factory=Capacity)
-    launches_left: float = float("inf")  # by max-concurrency
-    launching_forbidden: bool = False  # max-concurrency 0
+    launches_left: float = float("inf")  # by max-concurrency; while there is any, a request is taken whole
+    launching_forbidden: bool = False  # max-concurrency 0: nothing is taken at all, ready nodes neither
     paused: str | None = None  # why nothing may be launched now (quota error, stopping, cloud away)
 
 
@@ -142,21 +142,23 @@ def _fit(
     crowded: Collection[str],
     ready_elsewhere: bool,
 ) -> Verdict:
+    if pool.launching_forbidden:
+        return Defer("max-concurrency")
     whole = total(pool.labels[label].need or {} for label in request.labels)
     if short_of(whole, tenant):
         return Defer("tenant")
     missing = to_launch(request.labels, ready if request.reuse else {})
     if not missing:
         return Take("ready")
-    if pool.paused or pool.launching_forbidden:
-        return Defer(pool.paused or "max-concurrency")
+    if pool.paused:
+        return Defer(pool.paused)
     facts = [pool.labels[label] for label in missing]
     waiting = next((f.waiting or "cloud" for f in facts if f.waiting or f.need is None), None)
     if waiting:
         return Defer(waiting)
     if ready_elsewhere:
         return Skip("ready-elsewhere")
-    if len(missing) > pool.launches_left:
+    if pool.launches_left <= 0:
         return Defer("max-concurrency")
     if any(label in crowded for label in missing):
         return Defer("behind")
@@ -181,9 +183,12 @@ def to_launch(labels: Iterable[str], ready: Mapping[str, int]) -> list[str]:
 def decline(
     request: NodeRequest, pool_ids: Iterable[str], registered: Iterable[str], *, at: float
 ) -> NodeRequest:
-    """`request` declined by `pool_ids`: failed when every registered pool has declined, else requested again."""
-    declined = list(request.declined_by)
-    declined += [p for p in pool_ids if p not in declined]
-    failed = set(registered) <= set(declined)
+    """`request` declined by `pool_ids`: failed when every registered pool has declined, else requested again.
+
+    Where none is registered it waits (zookeeper.md 6.3): there is nobody who could not serve it.
+    """
+    declined = dict.fromkeys((*request.declined_by, *pool_ids))
+    voters = set(registered)
+    failed = bool(voters) and voters <= declined.keys()
     state = RequestState.FAILED if failed else RequestState.REQUESTED
     return request.moved(state, at=at, declined_by=tuple(declined), nodes=())

@@ -11,9 +11,15 @@ from dataclasses import dataclass, replace
 
 from poolmgr.config.settings import Label
 from poolmgr.model.node import Node, NodeState
-from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, ServerStatus
+from poolmgr.model.server import FloatingIp, Listing, Port, Server, ServerStatus
 from poolmgr.model.snapshot import Snapshot
+from poolmgr.policy.growth import doubling
 from poolmgr.policy.tuning import Tuning
+
+#: In these the cloud has done all it will do for us; a soft-deleted server is reclaimed in its own time (3.17).
+_DELETED = frozenset({ServerStatus.DELETED, ServerStatus.SOFT_DELETED})
+#: Seconds; a whole number in a record may be too large for a float.
+_CENTURIES = 1e10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +44,7 @@ def observe(doomed: Doomed, listing: Listing[Server]) -> Doomed:
     server = listing.items.get(doomed.server_id)
     if server is None:
         return replace(doomed, sightings=doomed.sightings + 1, seen_until=listing.started_at)
-    if server.status is ServerStatus.DELETED:
+    if server.status in _DELETED:
         return replace(doomed, sightings=1_000, seen_until=listing.started_at)
     return replace(doomed, sightings=0, seen_until=listing.started_at)
 
@@ -55,19 +61,23 @@ def ask_due(doomed: Doomed, server: Server | None, *, now: float, tuning: Tuning
         return True
     if server is None or doomed.sightings:
         return False
-    deleting = server.task_state == "deleting"
-    patience = min(tuning.delete_reissue_max, tuning.delete_reissue * 2.0 ** (doomed.asks - 1))
-    if deleting:
+    patience = doubling(tuning.delete_reissue, doomed.asks - 1, tuning.delete_reissue_max)
+    if server.task_state == "deleting":
         patience = max(patience, 10 * tuning.delete_reissue)
     return now - doomed.asked_at >= patience
 
 
-def servers_of(node: Node, provider: str, listing: Listing[Server] | None) -> frozenset[str]:
-    """Ids of every server made for `node`: the recorded one, and any whose metadata names the node."""
-    found = {node.external_id} if isinstance(node.external_id, str) else set()
+def servers_of(
+    node: Node, provider: str, listing: Listing[Server] | None, *, deployment: str | None = None
+) -> frozenset[str]:
+    """Ids of every server made for `node`: the recorded one, and any whose metadata names the node.
+
+    `deployment` is ours; None trusts any, which may hit the server of another installation's node.
+    """
+    found = {node.external_id} if isinstance(node.external_id, str) and node.external_id else set()
     for server in (listing.items if listing else {}).values():
         owner = server.owner
-        if owner and owner.provider == provider and owner.node_id == node.id:
+        if owner and owner.node_id == node.id and owner.belongs_to(provider, deployment):
             found.add(server.id)
     return frozenset(found)
 
@@ -94,14 +104,10 @@ def aged(
 
 def hold_limit(node: Node, max_hold_age: float) -> float:
     """Seconds that `node` may be held, 0 for ever: the smaller of the node's own and the global limit."""
-    own = node.hold_expiration if isinstance(node.hold_expiration, (int, float)) else 0
-    limits = [float(limit) for limit in (own, max_hold_age) if limit > 0]
-    return min(limits, default=0.0)
-
-
-def is_ours(owner: Owner | None, provider: str, deployment: str) -> bool:
-    """Whether an owner mark means this installation's `provider`. Nodepool's own marks name no deployment."""
-    return owner is not None and owner.provider == provider and owner.deployment in (None, deployment)
+    own = node.hold_expiration
+    if not isinstance(own, (int, float)) or isinstance(own, bool):
+        own = 0  # what is no number says nothing (zookeeper.md 7.1)
+    return float(min((min(limit, _CENTURIES) for limit in (own, max_hold_age) if limit > 0), default=0.0))
 
 
 def leaked_servers(
@@ -115,24 +121,41 @@ def leaked_servers(
     """Ids of our servers that no node accounts for. `in_hand`: ids of nodes this process is working on.
 
     A server is leaked when its node is unknown, or known with another server's id (an attempt whose create
-    call was answered too late). Two listings must agree before anything is done about it.
+    call was answered too late). A node that is there but cannot be read accounts for its servers. Two listings
+    must agree before anything is done about it.
     """
     if not listing.complete:
         return frozenset()
     leaked = set()
     for server in listing.items.values():
         owner = server.owner
-        if owner is None or not is_ours(owner, provider, deployment) or owner.node_id in in_hand:
+        if owner is None or not owner.belongs_to(provider, deployment) or owner.node_id in in_hand:
             continue
-        if server.status is ServerStatus.DELETED:
+        if server.status in _DELETED or snapshot.node_unreadable(owner.node_id):
             continue
         node = snapshot.node(owner.node_id)
         unknown = node is None or node.provider != provider
         # Nodepool's own servers name no deployment, and it records the id only after the server is there.
-        stray = node is not None and owner.deployment and node.external_id not in (None, server.id)
+        stray = node is not None and owner.deployment and node.external_id not in (None, "", server.id)
         if unknown or stray:
             leaked.add(server.id)
     return frozenset(leaked)
+
+
+def lost_nodes(listing: Listing[Server], snapshot: Snapshot, provider: str) -> frozenset[str]:
+    """Ids of free ready nodes whose server is gone or broken: they must not be handed to anyone (cloud.md 3.17)."""
+    if not listing.complete:
+        return frozenset()
+    return frozenset(
+        node.id
+        for node in snapshot.nodes_of(provider, NodeState.READY)
+        if not node.allocated_to and not _serves(listing.items.get(str(node.external_id)))
+    )
+
+
+def _serves(server: Server | None) -> bool:
+    """UNKNOWN says nothing about a server; any other state but ACTIVE says that nobody can use it."""
+    return server is not None and server.status in (ServerStatus.ACTIVE, ServerStatus.UNKNOWN)
 
 
 def leaked_floating_ips(
@@ -153,13 +176,16 @@ def leaked_floating_ips(
                 leaked.add(ip.id)
         elif owner.provider != provider or owner.deployment != deployment or owner.node_id in in_hand:
             continue
-        elif snapshot.node(owner.node_id) is None:
+        elif snapshot.node(owner.node_id) is None and not snapshot.node_unreadable(owner.node_id):
             leaked.add(ip.id)
     return frozenset(leaked)
 
 
 def idle_ports(ports: Listing[Port], servers: Listing[Server]) -> frozenset[str]:
-    """Ids of DOWN ports of no listed server: `compute:*` or no owner (launcher.md 9.6, cloud.md 3.13)."""
+    """Ids of DOWN ports of no listed server: `compute:*` or no owner (launcher.md 9.6, cloud.md 3.13).
+
+    A port with the mark of some poolmgr is not idle but made in advance: its server may be about to come.
+    """
     if not (ports.complete and servers.complete):
         return frozenset()
     return frozenset(
@@ -168,6 +194,7 @@ def idle_ports(ports: Listing[Port], servers: Listing[Server]) -> frozenset[str]
         if port.status == "DOWN"
         and (port.device_owner == "" or port.device_owner.startswith("compute:"))
         and port.device_id not in servers.items
+        and port.owner is None
     )
 
 
@@ -180,5 +207,9 @@ def leftover_floating_ips(
     ips: Listing[FloatingIp], *, provider: str, deployment: str, node_id: str
 ) -> frozenset[str]:
     """Ids of floating IPs made for this node."""
-    mine = Owner(provider=provider, node_id=node_id, deployment=deployment)
-    return frozenset(ip.id for ip in ips.items.values() if ip.owner == mine)
+    mine = (deployment, provider, node_id)
+    return frozenset(
+        ip.id
+        for ip in ips.items.values()
+        if ip.owner and (ip.owner.deployment, ip.owner.provider, ip.owner.node_id) == mine
+    )

@@ -12,7 +12,7 @@ class Tuning:
     takes_per_cycle: int = 4  # requests a provider takes before it looks at everything else again
     cycle_spacing: float = 0.05  # a burst of events costs one cycle
     idle_cycle: float = 10.0  # a cycle without any event; all timers are asked at least this often
-    poll_min: float = 0.75  # between server listings while something is in transition
+    poll_min: float = 0.5  # between server listings while something is in transition
     poll_max: float = 10.0
     poll_idle: float = 60.0
     poll_backoff_max: float = 60.0

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from poolmgr.config.settings import Label
 from poolmgr.model.node import NodeState
 from poolmgr.model.request import RequestState
 from tests.fakes import ManualExecutor
@@ -224,3 +225,19 @@ def test_a_cancelled_request_whose_create_call_hangs_leaves_no_server() -> None:
     assert site.run(clean), site.left()
     site.run(seconds=60)
     assert site.is_clean(), site.left()
+
+
+@pytest.mark.parametrize("status", ["gone", "SHUTOFF", "ERROR"])
+def test_a_ready_node_whose_server_is_lost_is_replaced_not_handed_over(status: str) -> None:
+    site = Site(one_cloud(), [provider("one")], labels=[Label(name="small", min_ready=1)])
+    site.start()
+    assert site.run(lambda: len(site.nodes(NodeState.READY)) == 1)
+    (first,) = site.nodes()
+    cloud = site.world.clouds["one"]
+    with cloud.lock:
+        if status == "gone":
+            cloud.compute.delete(first.external_id)
+        else:
+            cloud.compute.set_status(first.external_id, status)
+    assert site.run(lambda: [n.id for n in site.nodes(NodeState.READY)] not in ([], [first.id]), seconds=60)
+    assert site.count("servers") == 1
