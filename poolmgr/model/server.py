@@ -35,6 +35,16 @@ class Owner:
         """The owner as the description of a floating IP or port, at most 255 characters."""
         return f"poolmgr:{self.deployment}:{self.provider}:{self.node_id}"
 
+    def belongs_to(self, provider: str, deployment: str | None) -> bool:
+        """Whether it is `provider` of installation `deployment` (None: any) that owns it.
+
+        Node ids begin at 0 in every installation, so they alone tell nothing. What Nodepool made names no
+        deployment: it counts as ours, as a fleet of both shares nodes and their servers.
+        """
+        return self.provider == provider and (
+            deployment is None or self.deployment is None or self.deployment == deployment
+        )
+
 
 def owner_of_metadata(metadata: Mapping[str, str]) -> Owner | None:
     """The owner a server's metadata names, or None for a foreign server."""

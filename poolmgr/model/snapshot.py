@@ -78,6 +78,13 @@ class Snapshot:
         """READY nodes that some request has (or had: it may be gone)."""
         return self._promised.get(provider, {}).values()
 
+    def orphans(self) -> Iterator[Node]:
+        """READY nodes of all providers whose request is gone; nobody has them locked, so they will be free."""
+        for nodes in self._promised.values():
+            for node in nodes.values():
+                if node.allocated_to not in self._requests and not self.node_locked(node.id):
+                    yield node
+
     def garbage(self, provider: str) -> Collection[Node]:
         """Nodes in a state that must not be unlocked, and that nobody has locked (zookeeper.md 7.2)."""
         return self._garbage.get(provider, {}).values()

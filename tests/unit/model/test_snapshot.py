@@ -185,6 +185,8 @@ class SnapshotMachine(RuleBasedStateMachine):
             assert ids(self.snapshot.garbage(provider)) == ids(garbage)
             promised = [n for n in here if n.state is NodeState.READY and n.allocated_to]
             assert ids(self.snapshot.promised(provider)) == ids(promised)
+        orphans = [n for n in ready if n.allocated_to and n.allocated_to not in self.requests]
+        assert ids(self.snapshot.orphans()) == ids(n for n in orphans if not self.locked(n))
 
     @invariant()
     def sums_are_those_of_the_nodes(self) -> None:
