@@ -142,7 +142,10 @@ def addresses_of(
     public_v4 = public_v4_of(v4, "" if rules.private else access_v4)
     private_v4 = private_v4_of(v4, public_v4)
     public_v6 = "" if rules.force_ipv4 else public_v6_of(v6, access_v6)
-    private_v6 = first(a.ip for a in v6 if a.ip != public_v6 and not a.role.external6)
+    others_v6 = sorted((a for a in v6 if a.ip != public_v6), key=lambda a: a.role.external6)
+    private_v6 = first(
+        a.ip for a in others_v6
+    )  # one that is not globally routable on an external network, at last
     inside = private_v4 or ("" if rules.force_ipv4 else private_v6)
     interface_ip = (
         _on_default_interface(v4, v6, rules)
