@@ -12,7 +12,16 @@ from poolmgr.model.server import Listing, Server, ServerStatus
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.policy.tuning import Tuning
 
-TUNING = Tuning()
+#: Fixed here, so that tests don't depend on what suits real clouds today.
+TUNING = Tuning(
+    absence_sightings=2,
+    young_server=60.0,
+    unknown_spacing=10.0,
+    retry_backoff=1.0,
+    retry_backoff_max=30.0,
+    delete_reissue=30.0,
+    delete_reissue_max=1800.0,
+)
 DEPLOYMENT = "d" * 32
 OTHER_DEPLOYMENT = "e" * 32
 

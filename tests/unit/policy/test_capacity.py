@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pytest
+
+from poolmgr.config.settings import Pool, TenantLimits
+from poolmgr.model.node import Node, NodeState
+from poolmgr.policy.capacity import Capacity, pool_capacity, tenant_available, unmanaged_use
+from tests.unit.policy.worlds import DEPLOYMENT, OTHER_DEPLOYMENT, server, snapshot_of
+
+PRICES = {"small": {"instances": 1, "cores": 2}}
+
+
+def node(id_: str, pool: str = "main", provider: str = "north", state=NodeState.READY, **fields) -> Node:
+    resources = fields.pop("resources", {"instances": 1, "cores": 2})
+    return Node(
+        id=id_, pool=pool, provider=provider, state=state, labels=("small",), resources=resources, **fields
+    )
+
+
+def capacity(pool: Pool, *nodes: Node, limits=None, unmanaged=None) -> Capacity:
+    return pool_capacity(
+        "north",
+        pool,
+        snapshot_of(*nodes),
+        cloud_limits=limits or {},
+        unmanaged=unmanaged or {},
+        prices=PRICES,
+    )
+
+
+def test_what_is_left_of_the_cloud_is_its_limit_less_all_nodes_and_others_use():
+    room = capacity(
+        Pool(name="main"),
+        node("1"),
+        node("2", pool="other"),
+        node("3", provider="south"),
+        limits={"cores": 20},
+        unmanaged={"cores": 5},
+    )
+    assert room == Capacity(ceiling={"cores": 20}, available={"cores": 11})
+
+
+def test_what_is_left_of_a_pool_is_its_limit_less_its_own_nodes():
+    room = capacity(Pool(name="main", limits={"instances": 4}), node("1"), node("2", pool="other"))
+    assert room == Capacity(ceiling={"instances": 4}, available={"instances": 3})
+
+
+def test_the_tighter_limit_holds():
+    pool = Pool(name="main", limits={"cores": 8})
+    room = capacity(pool, node("1"), node("2", pool="other"), limits={"cores": 9})
+    assert room == Capacity(ceiling={"cores": 8}, available={"cores": 5})
+
+
+def test_a_pool_may_ignore_the_clouds_limits_but_not_its_own():
+    pool = Pool(name="main", limits={"cores": 8}, ignore_provider_quota=True)
+    room = capacity(pool, node("1"), limits={"cores": 1, "ram": 1}, unmanaged={"cores": 100})
+    assert room == Capacity(ceiling={"cores": 8}, available={"cores": 6})
+
+
+def test_without_limits_there_is_no_end():
+    assert capacity(Pool(name="main"), node("1")) == Capacity()
+
+
+@pytest.mark.parametrize("state", list(NodeState))
+def test_a_node_counts_in_every_state(state):
+    room = capacity(Pool(name="main", limits={"cores": 8}), node("1", state=state))
+    assert room.available == {"cores": 6}
+
+
+@pytest.mark.parametrize(
+    ("labels", "cores"),
+    [(("small",), 2), (("unknown",), 0), ((), 0)],
+)
+def test_a_node_without_resources_counts_by_its_label_and_at_least_as_one_instance(labels, cores):
+    foreign = Node(id="1", pool="main", provider="north", labels=labels)
+    elsewhere = Node(id="2", pool="other", provider="north", labels=labels)
+    room = capacity(
+        Pool(name="main", limits={"cores": 8, "instances": 8}),
+        foreign,
+        elsewhere,
+        limits={"instances": 20},
+    )
+    assert room.available == {"cores": 8 - cores, "instances": 7}
+    shared = capacity(Pool(name="main"), foreign, elsewhere, limits={"instances": 20, "cores": 20})
+    assert shared.available == {"instances": 18, "cores": 20 - 2 * cores}
+
+
+def test_others_use_does_not_lower_the_ceiling():
+    """Else a request would be declined for good because of what others happen to run now (launcher.md 17.13)."""
+    room = capacity(Pool(name="main"), limits={"cores": 4}, unmanaged={"cores": 4})
+    assert room.ceiling == {"cores": 4}
+    assert room.available == {"cores": 0}
+
+
+@pytest.mark.parametrize(
+    ("mark", "counts"),
+    [
+        ({"node": "1"}, False),
+        ({"node": "1", "deployment": None}, False),  # Nodepool made it, for the same node
+        ({"node": "1", "deployment": OTHER_DEPLOYMENT}, True),  # their node of the same id
+        ({"node": "1", "provider": "south"}, True),
+        ({"node": "2"}, True),  # leaked
+        ({"node": "3"}, True),  # a node of another provider
+        ({"node": None}, True),
+        ({"provider": None}, True),
+    ],
+)
+def test_servers_that_are_no_nodes_of_ours_are_others_use(mark, counts):
+    snapshot = snapshot_of(node("1"), node("3", provider="south"))
+    seen = [server("s-1", resources={"instances": 1, "cores": 4}, **mark)]
+    use = unmanaged_use(seen, "north", snapshot, deployment=DEPLOYMENT)
+    assert use == ({"instances": 1, "cores": 4} if counts else {})
+
+
+def test_without_a_deployment_the_provider_name_decides():
+    snapshot = snapshot_of(node("1"))
+    assert unmanaged_use([server(node="1", deployment=OTHER_DEPLOYMENT)], "north", snapshot) == {}
+
+
+def test_a_server_of_unknown_flavor_is_at_least_an_instance():
+    assert unmanaged_use([server(node=None), server(node=None)], "north", snapshot_of()) == {"instances": 2}
+
+
+def test_a_tenant_may_have_its_limit_less_all_its_nodes_anywhere():
+    tenants = {"t1": TenantLimits(name="t1", limits={"cores": 10, "licences": 1})}
+    snapshot = snapshot_of(
+        node("1", tenant_name="t1"),
+        node("2", provider="south", tenant_name="t1", state=NodeState.IN_USE),
+        node("3", tenant_name="t2"),
+        Node(id="4", provider="static", tenant_name="t1"),  # no resources: counts as nothing
+    )
+    assert tenant_available("t1", tenants, snapshot) == {"cores": 6, "licences": 1}
+    assert tenant_available("t2", tenants, snapshot) == {}
+    assert tenant_available(None, tenants, snapshot) == {}
