@@ -63,8 +63,9 @@ class _Reading(AbstractContextManager[Snapshot]):
 class _Refill:
     """One walk over everything: what is still unanswered, and what was known before and not seen again."""
 
-    def __init__(self, unseen: set[str]) -> None:
+    def __init__(self, unseen: set[str], connection: int) -> None:
         self.unseen = unseen
+        self.connection = connection
         self.unanswered = 0
         self.failed = False
         self.ended = threading.Event()
@@ -217,10 +218,10 @@ class Cache:
         with self._lock:
             self._note(change)
 
-    def forget_connection(self) -> None:
-        """The connection is gone: whoever waits for something from it waits no more."""
+    def forget_connection(self, connection: int) -> None:
+        """All up to this one are gone: whoever waits for something from them waits no more."""
         with self._lock:
-            if self._refill:
+            if self._refill and self._refill.connection <= connection:
                 self._refill.fail()
             for events in self._waiting.values():
                 for event in events:
@@ -264,7 +265,7 @@ class Cache:
         The watches must be set already. Raises StoreUnavailable when the connection went down meanwhile.
         """
         with self._lock:
-            refill = self._refill = _Refill(self._mirror.known())
+            refill = self._refill = _Refill(self._mirror.known(), self._session.connection)
             self._fetching = dict.fromkeys(paths.ROOTS, 0)
             refill.unanswered = 1  # so that it cannot end before all roots have been asked for
         for root in paths.ROOTS:

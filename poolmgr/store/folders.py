@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from poolmgr.store import paths
 from poolmgr.store.tree import Create, Delete, Refusal, Refused, Session, Write
 
@@ -11,6 +13,9 @@ def ensure(session: Session, folder: str) -> None:
 
     Raises StoreUnavailable.
     """
+    with suppress(Refused):  # most often it is there, and reading is cheaper
+        session.get(folder)
+        return
     try:
         session.commit(Write(Create(folder)))
     except Refused as refused:

@@ -55,6 +55,7 @@ class Locks:
         self._clock = clock
         self._new_id = new_id
         self._mutex = threading.Lock()  # taken by the session's own thread too: never hold it during a call
+        self._sessions = 0  # how many have ended
         self._held: dict[str, HeldLock] = {}  # by contender
         self._loose: dict[str, None] = {}  # paths of contenders, without their sequence: an ordered set
 
@@ -63,6 +64,7 @@ class Locks:
 
         Raises LockBusy, RecordGone.
         """
+        sessions = self.sessions_ended()
         if timeout <= 0 and self._cache.contenders(lock) and self._taken(lock):
             raise LockBusy(f"{lock} is held by someone else")
         prefix = self.new_contender(lock)
@@ -80,16 +82,26 @@ class Locks:
         except LockBusy:
             self.give_up(prefix)
             raise
-        return self.hold(contender), *found
+        return self.hold(contender, sessions), *found
+
+    def sessions_ended(self) -> int:
+        """To be asked before a contender is made, for `hold`."""
+        with self._mutex:
+            return self._sessions
 
     def new_contender(self, lock: str) -> str:
         """The path of a new contender, to which the tree appends the sequence."""
         return f"{lock}/{self._new_id()}__lock__"
 
-    def hold(self, contender: str) -> HeldLock:
-        """The lock that the contender at this path has got."""
+    def hold(self, contender: str, sessions: int) -> HeldLock:
+        """The lock that the contender at this path has got.
+
+        Raises StoreUnavailable when more than `sessions` have ended, the contender's with them.
+        """
         held = HeldLock(contender)
         with self._mutex:
+            if self._sessions != sessions:
+                raise StoreUnavailable(f"the session was lost while {held.path} was taken")
             self._held[contender] = held
         return held
 
@@ -134,6 +146,7 @@ class Locks:
     def void_all(self) -> None:
         """The session is over: nothing is held, and nothing was left behind either."""
         with self._mutex:
+            self._sessions += 1
             for lock in self._held.values():
                 lock.valid = False
             self._held.clear()

@@ -224,7 +224,7 @@ class MemorySession:
             self.connection += 1
             self._watches.clear()
         self.listener.suspended()
-        self._sent.append(self.listener.disconnected)
+        self._sent.append(functools.partial(self.listener.disconnected, self.connection))
         self._tree.tell()
 
     def resume(self) -> None:

@@ -202,7 +202,7 @@ class Mirror:
             self.snapshot.drop_request_contender(place.ids[0])
 
     def _provider(self, place: Place) -> str:
-        if place.kind not in (Kind.NODE, Kind.NODE_LOCK, Kind.NODE_CONTENDER):
+        if place.kind not in (Kind.NODE, Kind.NODE_CONTENDER):
             return ""
         node = self.snapshot.node(place.ids[0])
         return (node.provider or "") if node else ""
@@ -216,12 +216,11 @@ class Mirror:
         return Change(kind, place.ids[0] if kind is ChangeKind.REQUEST else place.ids[-1])
 
 
+# Lock directories are no news by themselves: what is, is who contends in them.
 _CHANGES = {
     Kind.NODE: ChangeKind.NODE,
-    Kind.NODE_LOCK: ChangeKind.NODE,
     Kind.NODE_CONTENDER: ChangeKind.NODE,
     Kind.REQUEST: ChangeKind.REQUEST,
-    Kind.REQUEST_LOCK: ChangeKind.REQUEST,
     Kind.REQUEST_CONTENDER: ChangeKind.REQUEST,
     Kind.COMPONENT: ChangeKind.COMPONENT,
     Kind.BUILD: ChangeKind.IMAGE,

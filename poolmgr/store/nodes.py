@@ -26,6 +26,7 @@ class Nodes:
 
     def create(self, node: Node) -> tuple[HeldLock, Node]:
         """See `Store.create_node`. Raises Conflict if someone takes the new node before we lock it."""
+        sessions = self._locks.sessions_ended()
         initial = replace(node, state=NodeState.INIT)
         write = Write(Create(f"{paths.NODES}/", encode(initial), sequence=True, record=initial))
         self._session.commit(write)
@@ -45,7 +46,7 @@ class Nodes:
             raise
         except Refused as refused:
             raise Conflict(f"{path} was changed before we could lock it") from refused
-        return self._locks.hold(write.results[1].path), write.stored.get(path, created)
+        return self._locks.hold(write.results[1].path, sessions), write.stored.get(path, created)
 
     def read(self, node_id: str) -> Node:
         return records.read(self._session, paths.node(node_id), Node)

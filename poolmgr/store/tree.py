@@ -154,8 +154,8 @@ class Listener(Protocol):
     def lost(self) -> None:
         """The session is over and all its ephemeral znodes are gone. Called from any thread."""
 
-    def disconnected(self) -> None:
-        """The sequence has come to the point where the connection broke."""
+    def disconnected(self, connection: int) -> None:
+        """The sequence has come to the point where the connection broke; `connection` is the count since then."""
 
     def restore(self) -> None:
         """A connection is up: read everything anew. Raises StoreUnavailable if it went down again meanwhile."""

@@ -94,9 +94,8 @@ class TreeStore:
             self._epoch += 1
         self._locks.void_all()
 
-    def disconnected(self) -> None:
-        """The sequence has come to the break of the connection."""
-        self._cache.forget_connection()
+    def disconnected(self, connection: int) -> None:
+        self._cache.forget_connection(connection)
         self._cache.note(Change(ChangeKind.SESSION))
 
     def restore(self) -> None:

@@ -20,7 +20,7 @@ from kazoo.protocol.connection import ConnectionHandler
 from kazoo.protocol.serialization import Watch, write_string
 from kazoo.protocol.states import KeeperState
 
-from poolmgr.store.zookeeper.sockets import Handler
+from poolmgr.store.zookeeper.sockets import BufferedSocket, Handler
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class AddWatch(NamedTuple):
 
 class _Connection(ConnectionHandler):  # type: ignore[misc]
     _xid: int
+    _socket: BufferedSocket
 
     def _connect_attempt(self, host: str, hostip: str, port: int, retry: Any) -> Any:
         try:
@@ -56,6 +57,10 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
         ):  # logged by kazoo, whose thread would end here: what is broken is the connection only
             self.client._session_callback(KeeperState.CONNECTING)
             return None
+
+    def _read(self, length: int, timeout: float) -> bytes:
+        taken = self._socket.take(length)
+        return taken if taken is not None else super()._read(length, timeout)
 
     def _read_watch_event(self, buffer: bytes, offset: int) -> None:
         watch, _ = Watch.deserialize(buffer, offset)

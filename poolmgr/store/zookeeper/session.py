@@ -265,10 +265,10 @@ class ZooKeeperSession:
     def _on_state(self, state: str) -> None:
         self.up = state == KazooState.CONNECTED
         self.connection += 1
+        connection = self.connection
         if self._closing.is_set():
             return
         if self.up:
-            connection = self.connection
             log.info("connected to ZooKeeper, session %#x", self.id)
             self._threads[1].submit(lambda: self._restore(connection))
             return
@@ -278,7 +278,7 @@ class ZooKeeperSession:
             self.listener.lost()
         else:
             log.warning("the connection to ZooKeeper is broken: %s", self.trouble)
-        self._sequence.put(self.listener.disconnected)
+        self._sequence.put(lambda: self.listener.disconnected(connection))
 
     # Our threads
 

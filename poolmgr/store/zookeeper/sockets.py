@@ -60,7 +60,7 @@ def _no_password() -> str:
     raise ValueError("the key is protected by a password, which nobody could enter")
 
 
-class _BufferedSocket:
+class BufferedSocket:
     """A socket of which what has arrived is read at once, and given out in parts from memory."""
 
     def __init__(self, plain: socket.socket) -> None:
@@ -76,6 +76,13 @@ class _BufferedSocket:
     def recv(self, size: int) -> bytes:
         if not self._arrived:
             self._arrived = memoryview(self._socket.recv(_CHUNK))
+        part, self._arrived = self._arrived[:size], self._arrived[size:]
+        return bytes(part)
+
+    def take(self, size: int) -> bytes | None:
+        """So many bytes from memory, None if there are fewer."""
+        if len(self._arrived) < size:
+            return None
         part, self._arrived = self._arrived[:size], self._arrived[size:]
         return bytes(part)
 
@@ -117,7 +124,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]
         self, readers: Sequence[Any], writers: Sequence[Any], _errors: Sequence[Any], timeout: float | None
     ) -> tuple[list[Any], list[Any], list[Any]]:
         """As select.select; a reader with bytes in memory is ready at once."""
-        ready = [one for one in readers if isinstance(one, _BufferedSocket) and one.pending()]
+        ready = [one for one in readers if isinstance(one, BufferedSocket) and one.pending()]
         poll = select.poll()
         for one in readers:
             poll.register(one, select.POLLIN)
@@ -129,7 +136,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]
 
     def create_connection(
         self, address: tuple[str, int], hostname: str | None = None, timeout: float | None = None, **_: Any
-    ) -> _BufferedSocket:
+    ) -> BufferedSocket:
         """kazoo's own TLS arguments are not used: the context was made once, from files that were checked."""
         limit = self._connect_timeout if timeout is None else min(timeout, self._connect_timeout)
         plain = socket.create_connection(address, limit)
@@ -140,7 +147,7 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]
         except BaseException:
             plain.close()
             raise
-        return _BufferedSocket(plain)
+        return BufferedSocket(plain)
 
     def create_socket_pair(self) -> tuple[socket.socket, _Waker]:
         reader, writer = socket.socketpair()

@@ -27,6 +27,7 @@ class FakeSession:
         self.reads: list[tuple[str, Callable[[int, Any], None]]] = []
         self.lists: list[tuple[str, Callable[[int, Any], None]]] = []
         self.up = True
+        self.connection = 3
 
     def fetch(self, path: str, then: Callable[[int, Any], None]) -> None:
         if not self.up:
@@ -244,12 +245,20 @@ def test_a_refill_drops_what_is_not_there_any_more_and_keeps_what_came_meanwhile
 def test_a_refill_ends_when_the_connection_breaks(cache, session):
     clock = cache._clock
     assert isinstance(clock, FakeClock)
-    clock.at(0.5, cache.forget_connection)
+    clock.at(0.5, lambda: cache.forget_connection(4))
     with pytest.raises(StoreUnavailable):
         cache.refill()
     session.up = False
     with pytest.raises(StoreUnavailable):
         cache.refill()
+
+
+def test_a_refill_goes_on_when_news_of_an_earlier_break_comes_late(cache, session):
+    clock = cache._clock
+    assert isinstance(clock, FakeClock)
+    clock.at(0.5, lambda: cache.forget_connection(2))
+    clock.at(1.0, lambda: _answer_lists(session, {}))
+    cache.refill()
 
 
 def test_whoever_waits_for_a_lock_wakes_when_a_contender_goes_or_the_connection_breaks(cache, session):
@@ -262,7 +271,7 @@ def test_whoever_waits_for_a_lock_wakes_when_a_contender_goes_or_the_connection_
         cache.event(3, EventKind.DELETED, f"{PATH}/lock")
         assert wait.event.is_set()
         wait.event.clear()
-        cache.forget_connection()
+        cache.forget_connection(4)
         assert wait.event.is_set()
 
 

@@ -112,6 +112,25 @@ def test_an_expired_store_may_stay_away():
     assert store.lock_node(node.id)[0].valid
 
 
+@pytest.mark.parametrize("act", ["create_node", "lock_node"])
+def test_a_lock_whose_session_ends_while_it_is_taken_is_none(act):
+    store = MemoryStore()
+    store.start()
+    lock, node = store.create_node(Node())
+    store.unlock(lock)
+    commit = store._memory.commit
+
+    def and_expire(write, *reads):
+        answers = commit(write, *reads)
+        if any(isinstance(one, Create) and one.ephemeral for one in write.operations):
+            store.expire()
+        return answers
+
+    store._memory.commit = and_expire  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        store.create_node(Node()) if act == "create_node" else store.lock_node(node.id)
+
+
 def test_a_store_that_is_stopped_at_its_start_or_never_started_can_be_closed():
     store = MemoryStore()
     store.start(stop=lambda: True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from poolmgr.store.zookeeper.sockets import Handler, _BufferedSocket
+from poolmgr.store.zookeeper.sockets import BufferedSocket, Handler
 
 
 @pytest.fixture
@@ -19,11 +19,14 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def test_what_arrived_at_once_is_given_out_in_parts_without_waiting(pair):
     near, far = pair
-    buffered, handler = _BufferedSocket(near), Handler(None, 1.0)
+    buffered, handler = BufferedSocket(near), Handler(None, 1.0)
     assert handler.select([buffered], [], [], 0) == ([], [], [])
     far.sendall(b"headbody")
     assert handler.select([buffered], [], [], 0) == ([buffered], [], [])
-    assert buffered.recv(4) == b"head"
+    assert buffered.take(4) is None  # nothing was read yet
+    assert buffered.recv(2) == b"he"
+    assert buffered.take(2) == b"ad"
+    assert buffered.take(5) is None
     assert buffered.pending() == 4
     assert handler.select([buffered], [], [], None) == (
         [buffered],
@@ -39,7 +42,7 @@ def test_what_arrived_at_once_is_given_out_in_parts_without_waiting(pair):
 
 def test_other_sockets_are_seen_while_one_has_bytes_in_memory(pair):
     near, far = pair
-    buffered, handler = _BufferedSocket(near), Handler(None, 1.0)
+    buffered, handler = BufferedSocket(near), Handler(None, 1.0)
     reader, waker = handler.create_socket_pair()
     far.sendall(b"12")
     buffered.recv(1)
