@@ -52,7 +52,8 @@ class LaunchFacts:
     node_id: str
     phase: Phase = Phase.NEW
     since: float = 0.0  # of the phase
-    attempt: int = 1
+    attempt: int = 1  # goes into the server's metadata, so that each create call can be told from the others
+    charged: int = 0  # attempts that failed and count against launch-retries
     attempt_since: float = 0.0
     not_before: float = 0.0  # of the next create call or probe
     server_id: str | None = None
@@ -91,8 +92,11 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
+    """`charged` False: the cloud failed, not the server, so it does not count against launch-retries."""
+
     result: Result
     reason: str
+    charged: bool = True
 
 
 Step = Wait | Create | Adopt | Expose | Probe | Fail
@@ -165,7 +169,9 @@ def _settle_unknown(
             return Adopt(server)
     settled_at = facts.since + tuning.unknown_spacing
     if listing and listing.started_at >= settled_at:
-        return Fail(Result.UNKNOWN, "the create call was not answered and no server came of it")
+        return Fail(
+            Result.UNKNOWN, "the create call was not answered and no server came of it", charged=False
+        )
     return Wait("unknown", settled_at) if now < settled_at else Wait("unknown")
 
 
@@ -246,11 +252,16 @@ class After(enum.Enum):
     GIVE_UP = "give-up"  # the request is declined
 
 
-def after_failure(result: Result, attempt: int, *, retries: int, hopeless: bool = False) -> After:
-    """`hopeless`: the cloud rejected the settings themselves, so no retry can help."""
+def after_failure(
+    result: Result, attempts: int, *, retries: int, hopeless: bool = False, charged: bool = True
+) -> After:
+    """What follows; `attempts` have failed and count, this one included if `charged`.
+
+    `hopeless`: the cloud rejected the settings themselves, so no retry can help.
+    """
     if result in (Result.QUOTA, Result.IMAGE):
         return After.ABORT
-    if hopeless or attempt >= max(1, retries):
+    if hopeless or (charged and attempts >= max(1, retries)):
         return After.GIVE_UP
     return After.RETRY
 

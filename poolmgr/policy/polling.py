@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poolmgr.policy.growth import doubling
@@ -15,6 +16,16 @@ class PollFacts:
     last_end: float | None = None  # None: never listed
     last_duration: float = 0.0
     failures: int = 0  # in a row
+
+
+def patience(durations: Sequence[float], tuning: Tuning) -> float:
+    """Seconds in which a change that lately took `durations` is not worth looking for: less than any of them took.
+
+    Without enough of them 0: look at once.
+    """
+    if len(durations) < tuning.patience_samples:
+        return 0.0
+    return min(tuning.patience_max, tuning.patience_share * min(durations))
 
 
 def next_poll(facts: PollFacts, *, wanted: bool, rate: float, tuning: Tuning) -> float:

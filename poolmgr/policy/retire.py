@@ -143,13 +143,19 @@ def leaked_servers(
 
 
 def lost_nodes(listing: Listing[Server], snapshot: Snapshot, provider: str) -> frozenset[str]:
-    """Ids of free ready nodes whose server is gone or broken: they must not be handed to anyone (cloud.md 3.17)."""
+    """Ids of free ready nodes whose server is gone or broken: they must not be handed to anyone (cloud.md 3.17).
+
+    A node that names no server (a foreign record) is not judged. A node may have become ready after the listing
+    was made, so two listings must agree.
+    """
     if not listing.complete:
         return frozenset()
     return frozenset(
         node.id
         for node in snapshot.nodes_of(provider, NodeState.READY)
-        if not node.allocated_to and not _serves(listing.items.get(str(node.external_id)))
+        if not node.allocated_to
+        and isinstance(node.external_id, str)
+        and not _serves(listing.items.get(node.external_id))
     )
 
 

@@ -17,6 +17,9 @@ class Tuning:
     poll_idle: float = 60.0
     poll_backoff_max: float = 60.0
     poll_per_duration: float = 3.0  # a listing that takes long is made rarely (cloud.md 3.8)
+    patience_samples: int = 3  # boots or deletions seen before their duration is believed in
+    patience_share: float = 0.8  # of the shortest of them, in which nothing is looked for
+    patience_max: float = 20.0
     absence_sightings: int = 2  # complete listings that must lack a server before it is gone (3.17)
     young_server: float = 60.0  # a server this young may not be listed yet (3.8)
     address_grace: float = 60.0  # ACTIVE without address (3.7)
