@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -66,6 +67,8 @@ class Context:
         self.tuning = tuning
         self.jobs = jobs
         self.info: CloudInfo | None = None  # None until the cloud has answered once
+        self.boots: deque[float] = deque(maxlen=20)  # seconds from the create call to ACTIVE, lately
+        self.deletions: deque[float] = deque(maxlen=20)  # seconds from the delete call until absent
         name = config.provider.name
         self.name = name
         self.servers: SharedListing[Server] = self._listing(f"servers of {name}", parts.cloud.list_servers)

@@ -25,6 +25,7 @@ class Failure(NamedTuple):
     result: Result
     reason: str
     after: After
+    charged: bool  # it counts against launch-retries
 
 
 class Launch:

@@ -36,6 +36,7 @@ from poolmgr.model.server import Addresses, Owner, Server
 from poolmgr.policy import launch as policy
 from poolmgr.policy.allocate import next_zone
 from poolmgr.policy.launch import After, LaunchFacts, Phase, Result
+from poolmgr.policy.polling import patience
 from poolmgr.store.api import Lock
 
 log = logging.getLogger(__name__)
@@ -131,8 +132,12 @@ class Launches:
         )
         match step:
             case policy.Wait(until=until):
-                if launch.facts.phase in (Phase.BOOTING, Phase.UNKNOWN):
-                    context.servers.want(now)
+                if launch.facts.phase not in (Phase.BOOTING, Phase.UNKNOWN):
+                    return until
+                look_at = launch.facts.since + patience(context.boots, context.tuning)
+                if now < look_at:
+                    return min(until, look_at)
+                context.servers.want(now)
                 return until
             case policy.Create():
                 self._create(launch, now)
@@ -143,8 +148,8 @@ class Launches:
                 self._expose(launch, server, now)
             case policy.Probe():
                 self._probe(launch)
-            case policy.Fail(result=result, reason=reason):
-                self._fail(launch, result, reason)
+            case policy.Fail(result=result, reason=reason, charged=charged):
+                self._fail(launch, result, reason, charged=charged)
         return float("inf")
 
     def _mine(self, launch: Launch, attempt: int, phase: Phase) -> bool:
@@ -189,7 +194,6 @@ class Launches:
         launch.node = replace(launch.node, external_id=server_id)
         launch.node = self._context.save_node(launch.node, launch.lock)
         launch.log.info("server %s is being built in %s", server_id, self._context.name)
-        self._context.servers.want(now)
 
     def _create_failed(self, launch: Launch, error: PoolmgrError) -> None:
         now = self._context.clock.monotonic()
@@ -227,7 +231,9 @@ class Launches:
         context = self._context
         attempt = launch.facts.attempt
         launch.server = server
-        launch.active_at = launch.active_at or now
+        if launch.active_at is None:
+            launch.active_at = now
+            context.boots.append(now - launch.facts.since)
         launch.facts = replace(launch.facts, phase=Phase.EXPOSING, busy=True)  # `since` stays that of BOOTING
         owner = Owner(
             provider=context.name,
@@ -330,20 +336,29 @@ class Launches:
 
     # Failure
 
-    def _fail(self, launch: Launch, result: Result, reason: str, *, hopeless: bool = False) -> None:
+    def _fail(
+        self,
+        launch: Launch,
+        result: Result,
+        reason: str,
+        *,
+        hopeless: bool = False,
+        charged: bool = True,
+    ) -> None:
         context = self._context
         self._count(launch, result)
         after = policy.after_failure(
             result,
-            launch.facts.attempt,
+            launch.facts.charged + charged,
             retries=context.config.provider.launch_retries,
             hopeless=hopeless,
+            charged=charged,
         )
         launch.log.warning(
             "attempt %d failed (%s, then %s): %s", launch.facts.attempt, result.value, after.value, reason
         )
         self._log_console(launch, result)
-        launch.failure = Failure(result, reason, after)
+        launch.failure = Failure(result, reason, after, charged)
         self._conclude(launch)
 
     def _conclude(self, launch: Launch) -> None:
@@ -353,7 +368,7 @@ class Launches:
             return
         match failure.after:
             case After.RETRY:
-                self._clean(launch, failure.result)
+                self._clean(launch, failure)
             case After.ABORT:
                 self._end(launch, NodeState.ABORTED)
                 self._watcher.node_lost(launch.node.id, failure.result)
@@ -361,15 +376,17 @@ class Launches:
                 self._end(launch, NodeState.FAILED)
                 self._watcher.node_failed(launch.node.id, failure.result, failure.reason)
 
-    def _clean(self, launch: Launch, result: Result) -> None:
+    def _clean(self, launch: Launch, failure: Failure) -> None:
         """Delete what the attempt left, then begin the next one; the node and its lock stay."""
         now = self._context.clock.monotonic()
         launch.facts = replace(launch.facts, phase=Phase.CLEANING, since=now, busy=False)
         launch.failure = None
-        zone = next_zone(launch.zones, launch.node.az) if result is Result.CAPACITY else launch.node.az
-        self._removals.begin_for_node(launch.node, launch.lock, lambda: self._cleaned(launch, zone))
+        full = failure.result is Result.CAPACITY
+        zone = next_zone(launch.zones, launch.node.az) if full else launch.node.az
+        done = partial(self._cleaned, launch, zone, charged=failure.charged)
+        self._removals.begin_for_node(launch.node, launch.lock, done)
 
-    def _cleaned(self, launch: Launch, zone: str | None) -> None:
+    def _cleaned(self, launch: Launch, zone: str | None, *, charged: bool) -> None:
         context = self._context
         if self._launches.get(launch.node.id) is not launch:
             return
@@ -377,13 +394,15 @@ class Launches:
         if launch.node.external_id is not None or zone != launch.node.az:
             # The old server's id must not stay: the next attempt's server would look leaked beside it.
             launch.node = context.save_node(replace(launch.node, external_id=None, az=zone), launch.lock)
-        attempt = launch.facts.attempt
+        before = launch.facts
         launch.facts = LaunchFacts(
             node_id=launch.node.id,
             since=now,
-            attempt=attempt + 1,
-            attempt_since=now,
-            not_before=now + policy.backoff(attempt, context.tuning),
+            attempt=before.attempt + 1,
+            charged=before.charged + charged,
+            # One that does not count takes no time of its own: launch-timeout goes on for both.
+            attempt_since=now if charged else before.attempt_since,
+            not_before=now + policy.backoff(before.attempt, context.tuning),
         )
         launch.addresses, launch.active_at = Addresses(), None
 

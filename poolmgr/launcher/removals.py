@@ -15,8 +15,9 @@ from poolmgr.errors import Conflict, LockLost, RecordGone
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.jobs import Outcome
 from poolmgr.model.node import Node
-from poolmgr.model.server import Server
+from poolmgr.model.server import Listing, Server
 from poolmgr.policy import retire
+from poolmgr.policy.polling import patience
 from poolmgr.policy.retire import Doomed
 from poolmgr.store.api import Lock
 
@@ -40,7 +41,9 @@ class Removal:
         self.fence = fence
         self.done = done
         self.doomed = {server_id: Doomed(server_id=server_id) for server_id in server_ids}
-        self.gone_at: float | None = None  # when the last server was found gone
+        self.absent_at: float | None = (
+            None  # when the last server was found absent; leftovers count from then
+        )
         self.not_before = 0.0  # of the next deletion of a leftover
         self.deleting: set[str] = set()  # leftovers with a call in flight
 
@@ -77,15 +80,20 @@ class Removals:
         """Drop all of them: the locks they relied on are gone."""
         self._removals.clear()
 
-    def advance(self, now: float) -> None:
+    def advance(self, now: float) -> float:
+        """Take every removal a step further; returns when the next timer is due (monotonic seconds)."""
+        due = float("inf")
         for key, removal in list(self._removals.items()):
-            if not self._advance(removal, now):
+            finished, look_at = self._advance(removal, now)
+            if not finished:
+                due = min(due, look_at)
                 continue
             try:
                 removal.done()  # when the store is away this raises, and is done again in the next cycle
             except (Conflict, LockLost, RecordGone) as error:
                 log.warning("node %s was removed, but is not ours any more: %s", removal.node.id, error)
             self._removals.pop(key, None)
+        return due
 
     def _begin(
         self,
@@ -98,34 +106,61 @@ class Removals:
         now = self._context.clock.monotonic()
         self._removals[key] = Removal(node, since=now, server_ids=server_ids, fence=fence, done=done)
 
-    def _advance(self, removal: Removal, now: float) -> bool:
-        """Whether it is finished."""
-        if removal.gone_at is None and self._servers_gone(removal, now):
-            removal.gone_at = now
-        if removal.gone_at is None:
-            return False
-        ports = self._ports_clear(removal, removal.gone_at, now)
-        return self._floating_ips_clear(removal, removal.gone_at, now) and ports
+    def _advance(self, removal: Removal, now: float) -> tuple[bool, float]:
+        """Whether it is finished, and when to look again if not."""
+        look_at = self._look_at_servers(removal, now)
+        doomed = removal.doomed.values()
+        if look_at is None and all(d.sightings for d in doomed):
+            removal.absent_at = removal.absent_at or now
+        else:
+            removal.absent_at = None
+        if removal.absent_at is None:
+            return False, float("inf") if look_at is None else look_at
+        clear = self._ports_clear(removal, removal.absent_at, now)
+        clear = self._floating_ips_clear(removal, removal.absent_at, now) and clear
+        gone = all(retire.is_gone(d, self._context.tuning) for d in doomed)
+        return clear and gone, removal.not_before if removal.not_before > now else float("inf")
 
-    def _servers_gone(self, removal: Removal, now: float) -> bool:
+    def _look_at_servers(self, removal: Removal, now: float) -> float | None:
+        """Ask for deletions, count absences; None once every server was looked for, else when to look."""
         context = self._context
-        listing = context.servers.since(removal.since)
-        if listing is not None:
+        listing = context.servers.last
+        if listing is None or listing.started_at < removal.since:
+            listing = None
+            if not removal.doomed:
+                context.servers.want(removal.since)
+        else:
             for server_id in retire.servers_of(removal.node, context.name, listing):
                 removal.doomed.setdefault(server_id, Doomed(server_id=server_id))
-        all_gone = listing is not None
-        for server_id, before in removal.doomed.items():
-            doomed = retire.observe(before, listing) if listing is not None else before
-            removal.doomed[server_id] = doomed
-            if retire.is_gone(doomed, context.tuning):
-                continue
-            all_gone = False
-            if doomed.asked_at is not None:  # the next listing has to begin after the last one counted
-                context.servers.want(max(doomed.asked_at, doomed.seen_until + 1e-6))
-            server = listing.items.get(server_id) if listing else None
+        look_at = [
+            self._look_at_server(removal, doomed, listing, now) for doomed in [*removal.doomed.values()]
+        ]
+        if listing is None and not look_at:
+            return float("inf")
+        waiting = [at for at in look_at if at is not None]
+        return min(waiting, default=None)
+
+    def _look_at_server(
+        self, removal: Removal, before: Doomed, listing: Listing[Server] | None, now: float
+    ) -> float | None:
+        """None once it was absent, else when to look for it."""
+        context = self._context
+        doomed = retire.observe(before, listing) if listing is not None else before
+        removal.doomed[doomed.server_id] = doomed
+        if doomed.sightings and not before.sightings and doomed.asked_at is not None:
+            context.deletions.append(now - doomed.asked_at)
+        if not retire.is_gone(doomed, context.tuning):
+            server = listing.items.get(doomed.server_id) if listing else None
             if retire.ask_due(doomed, server, now=now, tuning=context.tuning):
                 self._ask(removal, doomed)
-        return all_gone
+            if doomed.asked_at is None:
+                return doomed.not_before if doomed.not_before > now else float("inf")
+            patient_until = doomed.asked_at + patience(context.deletions, context.tuning)
+            if now < patient_until:
+                return patient_until
+            # The next listing has to begin after the last one that was counted.
+            context.servers.want(max(doomed.asked_at, doomed.seen_until + 1e-6))
+        return None if doomed.sightings else float("inf")
 
     def _ask(self, removal: Removal, doomed: Doomed) -> None:
         context = self._context
@@ -146,7 +181,6 @@ class Removals:
         doomed = replace(removal.doomed[server_id], busy=False)
         if outcome.error is None:
             doomed = replace(doomed, asked_at=now, asks=doomed.asks + 1, sightings=0)
-            context.servers.want(now)
         else:
             pause = min(60.0, 2.0 ** min(doomed.asks + 1, 6))
             doomed = replace(doomed, asks=doomed.asks + 1, not_before=now + pause)
@@ -206,7 +240,7 @@ class Removals:
                 removal.deleting.discard(thing)
                 # The listing that comes next decides; a failure only makes the next try later.
                 at = context.clock.monotonic()
-                removal.gone_at = at
+                removal.absent_at = at if removal.absent_at is not None else None
                 if outcome.error is not None:
                     removal.not_before = at + 5.0
                     log.warning("cannot delete %s %s: %s", kind, thing, outcome.error)

@@ -147,7 +147,7 @@ class ProviderWorker:
         self._requests.remove_spares()
         dues.append(self._requests.launches.advance(now))
         dues.append(self._retirement.collect(now))
-        self._removals.advance(now)
+        dues.append(self._removals.advance(now))
         if context.info is not None:
             launching = [launch.node.id for launch in self._requests.launches]
             dues.append(self._retirement.sweep(now, launching))
