@@ -123,7 +123,9 @@ def test_no_other_server_is_taken_for_it(other):
 
 
 def test_without_a_server_in_a_late_listing_the_create_call_had_no_effect():
-    assert failure(step(unknown(), listing(at=110.0), now=111.0)) is Result.UNKNOWN
+    said = step(unknown(), listing(at=110.0), now=111.0)
+    assert isinstance(said, Fail)
+    assert (said.result, said.charged) == (Result.UNKNOWN, False)  # the cloud failed, not the server
 
 
 @pytest.mark.parametrize(
@@ -335,6 +337,11 @@ def test_faults_say_whose_failure_it_is(fault, result):
 )
 def test_what_follows_a_failed_attempt(result, attempt, hopeless, after):
     assert after_failure(result, attempt, retries=3, hopeless=hopeless) is after
+
+
+@pytest.mark.parametrize("failed", [0, 2, 3, 99])
+def test_an_attempt_that_does_not_count_never_uses_the_last_one_up(failed):
+    assert after_failure(Result.UNKNOWN, failed, retries=3, charged=False) is After.RETRY
 
 
 @pytest.mark.parametrize("retries", [1, 0, -5])

@@ -4,10 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolmgr.policy.polling import PollFacts, next_poll
+from poolmgr.policy.polling import PollFacts, next_poll, patience
 from poolmgr.policy.tuning import Tuning
 
-TUNING = Tuning(poll_min=0.75, poll_max=10.0, poll_idle=60.0, poll_backoff_max=60.0, poll_per_duration=3.0)
+TUNING = Tuning(
+    patience_samples=3,
+    patience_share=0.8,
+    patience_max=20.0,
+    poll_min=0.75,
+    poll_max=10.0,
+    poll_idle=60.0,
+    poll_backoff_max=60.0,
+    poll_per_duration=3.0,
+)
 ROUND = PollFacts(last_end=100.0, last_duration=0.1)
 
 
@@ -63,3 +72,18 @@ def test_pauses_are_bounded(end, duration, failures, wanted, rate):
 def test_whoever_waits_never_waits_longer_than_nobody(duration, failures, rate):
     facts = PollFacts(last_end=0.0, last_duration=duration, failures=failures)
     assert due(facts, wanted=True, rate=rate) <= due(facts, wanted=False, rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("durations", "seconds"),
+    [
+        ([], 0.0),
+        ([10.0, 10.0], 0.0),  # too few to believe in
+        ([10.0, 10.0, 10.0], 8.0),
+        ([10.0, 5.0, 90.0], 4.0),  # the shortest counts: it may be over as soon as that
+        ([100.0, 90.0, 80.0], 20.0),
+        ([10.0, 0.0, 10.0], 0.0),
+    ],
+)
+def test_what_takes_its_time_is_not_looked_for_before(durations, seconds):
+    assert patience(durations, TUNING) == seconds

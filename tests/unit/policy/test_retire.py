@@ -202,8 +202,8 @@ def test_nodes_in_other_states_do_not_age(state):
         (True, 0.0, 0.0),  # not one second
         ([30], 0.0, 0.0),
         (float("nan"), 0.0, 0.0),
-        (10**400, 60.0, 60.0),
-        (10**400, 0.0, 1e10),
+        pytest.param(10**400, 60.0, 60.0, id="huge"),
+        pytest.param(10**400, 0.0, 1e10, id="huge-alone"),
     ],
 )
 def test_a_node_is_held_for_the_smaller_of_its_own_and_everyones_limit(own, everyones, limit):
