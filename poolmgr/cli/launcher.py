@@ -24,7 +24,7 @@ from poolmgr.runtime.clock import SystemClock
 from poolmgr.runtime.daemon import PidFile, detach
 from poolmgr.runtime.signals import daemon_signals
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("poolmgr.cli.launcher")  # under -m, __name__ is another
 
 DEFAULT_CONFIG = "/etc/nodepool/nodepool.yaml"
 DEFAULT_PIDFILE = "/var/run/nodepool/nodepool.pid"
@@ -118,7 +118,8 @@ def serve(args: argparse.Namespace) -> int:
         clean = False
         try:
             daemon.start()
-            log.info("Launcher %s is running, process %d", poolmgr.__version__, os.getpid())
+            if not stopping.is_set():
+                log.info("Launcher %s is running, process %d", poolmgr.__version__, os.getpid())
             stopping.wait()
         finally:
             clean = daemon.stop(args.stop_timeout)

@@ -1,0 +1,143 @@
+"""`poolmgr-launcher` as a process: start, signals, stop, detaching."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from poolmgr.config.load import load
+from poolmgr.model.component import ComponentKind
+from poolmgr.wiring import open_store
+from tests.sites import eventually
+from tests.zookeeper import free_port
+
+CONFIG = """\
+zookeeper-servers: [{{host: 127.0.0.1, port: {port}, chroot: {chroot}}}]
+zookeeper-plaintext: true
+"""
+LOGGING = """\
+version: 1
+formatters: {{plain: {{class: nodepool.logconfig.MultiLineFormatter}}}}
+handlers: {{file: {{class: logging.FileHandler, filename: {file}, formatter: plain}}}}
+root: {{level: DEBUG, handlers: [file]}}
+"""
+LAUNCHER = [sys.executable, "-m", "poolmgr.cli.launcher"]
+
+
+class Place:
+    def __init__(self, directory, hosts):
+        address, _, chroot = hosts.partition("/")
+        self.directory = directory
+        self.config = directory / "nodepool.yaml"
+        self.log = directory / "log"
+        self.log.touch()
+        self.write(address.partition(":")[2], f"/{chroot}")
+        self.processes = []
+
+    def write(self, port, chroot="/x"):
+        self.config.write_text(CONFIG.format(port=port, chroot=chroot))
+
+    def start(self, *options):
+        with self.log.open("w") as log:
+            process = subprocess.Popen(
+                [*LAUNCHER, "-c", str(self.config), *options],
+                stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "STATSD_HOST": ""},
+            )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def says(self, text):
+        eventually(lambda: text in self.log.read_text(), within=30.0)
+
+    def close(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def place(tmp_path, zookeeper_hosts):
+    made = Place(tmp_path, zookeeper_hosts)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_it_stops_orderly_and_leaves_no_component(place, number):
+    process = place.start("-f")
+    place.says("is running")
+    assert "The web app comes with a later release" in place.log.read_text()
+    store = open_store(load(str(place.config), environ={}).settings)
+    store.start()
+    try:
+        process.send_signal(number)
+        assert process.wait(60) == 0
+        # Not when the session expires: at once, since it was ended.
+        assert [c for kind in ComponentKind for c in components(store, kind)] == []
+    finally:
+        store.close()
+    assert "Stopped" in place.log.read_text()
+
+
+def components(store, kind):
+    with store.reading() as snapshot:
+        return list(snapshot.components(kind))
+
+
+def test_it_waits_for_a_zookeeper_that_is_away_and_can_be_stopped_meanwhile(place):
+    place.write(free_port())
+    process = place.start("-f")
+    place.says("The web app")
+    process.terminate()
+    assert process.wait(30) == 0
+
+
+def test_a_configuration_that_cannot_be_used_is_told_line_by_line(place):
+    place.config.write_text("labels: 3\nproviders: x\n")
+    assert place.start("-f").wait(60) == 1
+    lines = place.log.read_text().splitlines()
+    assert any("nodepool.yaml:1:9: error: labels" in line for line in lines)
+    assert any("nodepool.yaml:2:12: error: providers" in line for line in lines)
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_sighup_reads_the_configuration_again_and_sigusr2_dumps(place):
+    process = place.start("-f", "--no-webapp")
+    place.says("is running")
+    process.send_signal(signal.SIGHUP)
+    place.says("configuration loaded")
+    process.send_signal(signal.SIGUSR2)
+    place.says("nodepool.stack_dump")
+    process.terminate()
+    assert process.wait(60) == 0
+
+
+def test_a_bad_configuration_on_reload_is_told_and_the_old_one_stays(place):
+    process = place.start("-f", "--no-webapp")
+    place.says("is running")
+    place.config.write_text(place.config.read_text() + "labels: 3\n")
+    place.says("old one stays")
+    process.terminate()
+    assert process.wait(60) == 0
+
+
+def test_detached_it_keeps_a_pid_file_until_it_stops(place):
+    logging = place.directory / "logging.yaml"
+    logging.write_text(LOGGING.format(file=place.log))
+    pidfile = place.directory / "launcher.pid"
+    assert place.start("-p", str(pidfile), "-l", str(logging)).wait(60) == 0
+    place.says("is running")
+    pid = int(pidfile.read_text())
+    os.kill(pid, signal.SIGTERM)
+    eventually(lambda: not pidfile.exists(), within=30.0)
+    eventually(lambda: not alive(pid), within=30.0)
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
