@@ -51,14 +51,23 @@ class Jobs:
                 return count
             count += 1
             self.running -= 1
-            if future.cancelled():
-                continue
-            error = future.exception()
-            if error is not None and not isinstance(error, PoolmgrError):
-                then(Outcome(error=PoolmgrError(f"{type(error).__name__}: {error}")))
-                raise error
-            then(Outcome(error=error) if error is not None else Outcome(value=future.result()))
+            if not future.cancelled():
+                _hand_out(future, then)
 
     def _end(self, future: Future[Any], then: Callable[[Outcome[Any]], None]) -> None:
         self._ended.put((future, then))
         self._wake()
+
+
+def _hand_out(future: Future[Any], then: Callable[[Outcome[Any]], None]) -> None:
+    error = future.exception()
+    if error is None:
+        then(Outcome(value=future.result()))
+    elif isinstance(error, PoolmgrError):
+        then(Outcome(error=error))
+    else:
+        try:
+            then(Outcome(error=PoolmgrError(f"{type(error).__name__}: {error}")))
+        except PoolmgrError as trouble:
+            raise error from trouble  # the bug must not hide behind it
+        raise error

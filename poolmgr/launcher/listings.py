@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 
 class SharedListing(Generic[T]):
-    """The newest complete listing of one kind of thing. `last` is None before the first."""
+    """The newest complete listing of one kind of thing.
+
+    `last` is None before the first, `previous` (the one before `last`) before the second.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class SharedListing(Generic[T]):
         self._in_flight = False
         self._wanted_after: float | None = None
         self.last: Listing[T] | None = None
+        self.previous: Listing[T] | None = None
 
     @property
     def failures(self) -> int:
@@ -47,7 +51,7 @@ class SharedListing(Generic[T]):
         return self._facts.failures
 
     def want(self, after: float) -> None:
-        """Someone waits for a listing that begins after `after` (monotonic seconds)."""
+        """Someone waits for a listing that begins at or after `after` (monotonic seconds)."""
         if self._wanted_after is None or after > self._wanted_after:
             self._wanted_after = after
 
@@ -87,6 +91,6 @@ class SharedListing(Generic[T]):
         if self._facts.failures:
             log.info("listing %s works again", self._name)
         self._facts = PollFacts(last_end=now, last_duration=listing.finished_at - listing.started_at)
-        self.last = listing
+        self.previous, self.last = self.last, listing
         if self._wanted_after is not None and listing.started_at >= self._wanted_after:
             self._wanted_after = None
