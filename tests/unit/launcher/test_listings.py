@@ -16,7 +16,7 @@ TUNING = Tuning(poll_min=1.0, poll_max=10.0, poll_idle=60.0, poll_backoff_max=60
 
 
 class Cloud:
-    """A cloud with one list; every call takes 0.2 seconds."""
+    """A cloud with one list; every call takes `duration` seconds."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
@@ -25,12 +25,13 @@ class Cloud:
         self.calls = 0
         self.error: Exception | None = None
         self.complete = True
+        self.duration = 0.2
         self.listing = SharedListing("servers", self._list, self.jobs, self.executor, self.clock, TUNING)
 
     def _list(self) -> Listing[str]:
         self.calls += 1
         began = self.clock.monotonic()
-        self.clock.advance(0.2)
+        self.clock.advance(self.duration)
         if self.error is not None:
             raise self.error
         return Listing(
@@ -99,13 +100,14 @@ def test_a_listing_that_began_before_the_wish_does_not_fulfil_it(cloud):
     assert cloud.listing.since(wish) is cloud.listing.last
 
 
-def test_one_listing_serves_all_who_wait_and_the_latest_wish_counts(cloud):
-    cloud.listing.want(50.0)
-    cloud.listing.want(10.0)
+@pytest.mark.parametrize("wishes", [(50.0, 10.0), (10.0, 50.0)])
+def test_one_listing_serves_all_who_wait_and_the_latest_wish_counts(cloud, wishes):
+    for wish in wishes:
+        cloud.listing.want(wish)
     cloud.clock.advance(20.0)
     cloud.poll()
     assert cloud.listing.since(10.0) is cloud.listing.last
-    cloud.clock.advance(30.0)  # 50.2
+    cloud.clock.advance(30.0)  # 50.2, and no minute later
     cloud.poll()
     assert cloud.calls == 2
     assert cloud.listing.since(50.0) is cloud.listing.last
@@ -173,7 +175,22 @@ def test_a_bug_in_a_listing_does_not_end_listing(cloud):
     assert cloud.listing.last is not None
 
 
-def test_a_slow_listing_is_made_rarely(cloud):
+def test_few_listings_are_made_where_calls_are_few(cloud):
     cloud.poll()
     cloud.listing.want(cloud.clock.monotonic())
     assert cloud.poll(rate=2.0) == pytest.approx(0.2 + 6.0)
+
+
+def test_a_slow_listing_is_made_rarely(cloud):
+    cloud.duration = 2.0
+    cloud.poll()
+    cloud.listing.want(cloud.clock.monotonic())
+    assert cloud.poll() == pytest.approx(2.0 + 6.0)
+
+
+def test_all_being_well_is_not_worth_a_line(cloud, caplog):
+    with caplog.at_level(logging.INFO):
+        cloud.poll()
+        cloud.clock.advance(60.0)
+        cloud.poll()
+    assert caplog.records == []
