@@ -6,9 +6,7 @@ import logging
 import os
 import random
 import socket
-import sys
 import threading
-import traceback
 import uuid
 from collections.abc import Callable, Mapping
 
@@ -27,6 +25,7 @@ from poolmgr.observe.stats import ApiCall, Stats, stats_from
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.runtime.executor import ThreadExecutor
+from poolmgr.runtime.signals import stacks
 from poolmgr.runtime.worker import Worker
 from poolmgr.store.api import Store
 from poolmgr.store.zookeeper import TlsFiles, ZooKeeperStore
@@ -146,13 +145,8 @@ class LauncherDaemon:
 
     def dump(self) -> str:
         """The state of each worker and the stack of each thread, as text."""
-        names = {thread.ident: thread.name for thread in threading.enumerate()}
-        stacks = [
-            f"Thread {names.get(ident, '?')} ({ident})\n" + "".join(traceback.format_stack(frame))
-            for ident, frame in sys._current_frames().items()
-        ]
         fleet = self._fleet.describe() if self._fleet else "not started"
-        return "\n".join([fleet, *stacks])
+        return f"{fleet}\n{stacks()}"
 
     def _watch(self) -> float:
         if self._watched.changed():
