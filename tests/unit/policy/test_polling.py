@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolmgr.policy.polling import PollFacts, next_poll, patience
@@ -54,6 +54,7 @@ def test_a_cloud_that_fails_is_asked_less_and_less(failures, pause, wanted):
     assert due(PollFacts(last_end=100.0, failures=failures), wanted=wanted) == 100.0 + pause
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     st.floats(0, 1e6),
     st.floats(0, 1e4),
@@ -68,6 +69,7 @@ def test_pauses_are_bounded(end, duration, failures, wanted, rate):
     assert end + TUNING.poll_min <= when <= end + most
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.floats(0, 1e4), st.integers(0, 100), st.floats(0, 1e4))
 def test_whoever_waits_never_waits_longer_than_nobody(duration, failures, rate):
     facts = PollFacts(last_end=0.0, last_duration=duration, failures=failures)
