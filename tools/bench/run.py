@@ -154,7 +154,7 @@ def main() -> int:
     parser.add_argument("--crowd", type=int, default=2000, help="ready nodes")
     parser.add_argument("--patience", type=float, default=600.0, help="seconds for the crowd to come")
     parser.add_argument("--settle", type=float, default=15.0, help="seconds before idling is measured")
-    parser.add_argument("--idle", type=float, default=60.0, help="seconds of idling")
+    parser.add_argument("--idle", type=float, default=90.0, help="seconds of idling")
     args = parser.parse_args()
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
