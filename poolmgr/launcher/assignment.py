@@ -16,9 +16,11 @@ from poolmgr.launcher.context import Context
 from poolmgr.launcher.pools import PoolDesk
 from poolmgr.launcher.requests import HeldRequests
 from poolmgr.model.component import Component
+from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.observe.context import context_logger
+from poolmgr.policy.allocate import reusable
 from poolmgr.policy.capacity import tenant_available
 from poolmgr.policy.requests import Decline, Defer, PoolFacts, Skip, Take, Verdict, covering, judge, to_launch
 
@@ -30,6 +32,8 @@ READY_ELSEWHERE = 2.0
 BUSY_PAUSE = 0.5
 #: Reasons for waiting that let pools of lower priority have the request (zookeeper.md 5, `paused`).
 _NO_ROOM = ("quota", "cloud", "behind", "image")
+#: Reasons for waiting that keep the room for whoever asked for the same labels first.
+_FULL = ("quota", "behind")
 
 
 @dataclass
@@ -39,9 +43,9 @@ class _Sight:
     snapshot: Snapshot
     peers: Sequence[Component]
     facts: Mapping[str, PoolFacts]
+    crowded: dict[str, set[str]]  # pool -> labels that an earlier request of the pass waits for
     candidates: dict[tuple[str, ...], list[Component]] = field(default_factory=dict)
-    ready: dict[tuple[str, str], int] = field(default_factory=dict)  # (pool, label)
-    crowded: dict[str, set[str]] = field(default_factory=dict)  # pool -> labels
+    free: dict[tuple[str, str], list[Node]] = field(default_factory=dict)  # by (pool, label)
     put_off: dict[tuple[object, ...], str] = field(default_factory=dict)  # alike requests wait alike
 
 
@@ -71,13 +75,14 @@ class Assignment:
         with context.store.reading() as snapshot:
             waiting = sorted(snapshot.requests(RequestState.REQUESTED), key=lambda r: r.rank)
         reasons: Counter[tuple[str, str]] = Counter()
+        crowded: dict[str, set[str]] = {}
         due, index, takes = float("inf"), 0, 0
         while index < len(waiting):
             if takes >= context.tuning.takes_per_cycle:
                 due = now
                 break
             with context.store.reading() as snapshot:
-                action = self._next_action(snapshot, waiting, index, now, reasons)
+                action = self._next_action(snapshot, waiting, index, now, reasons, crowded)
             if action is None:
                 break
             index = action.index + 1
@@ -94,10 +99,16 @@ class Assignment:
 
     # Looking
 
-    def _look(self, snapshot: Snapshot, now: float) -> _Sight:
+    def _look(self, snapshot: Snapshot, now: float, crowded: dict[str, set[str]]) -> _Sight:
         launching = len(self._requests.launches)
-        facts = {name: desk.facts(snapshot, now, launching=launching) for name, desk in self._pools.items()}
-        return _Sight(snapshot=snapshot, peers=list(snapshot.pools()), facts=facts)
+        peers = list(snapshot.pools())
+        known = {peer.id for peer in peers}
+        facts = {
+            name: desk.facts(snapshot, now, launching=launching)
+            for name, desk in self._pools.items()
+            if desk.pool_id in known  # until it sees itself it may not see the others either
+        }
+        return _Sight(snapshot=snapshot, peers=peers, facts=facts, crowded=crowded)
 
     def _next_action(
         self,
@@ -106,8 +117,9 @@ class Assignment:
         start: int,
         now: float,
         reasons: Counter[tuple[str, str]],
+        crowded: dict[str, set[str]],
     ) -> _Action | None:
-        sight = self._look(snapshot, now)
+        sight = self._look(snapshot, now, crowded)
         for index in range(start, len(waiting)):
             request = snapshot.request(waiting[index].id)
             if request is None or request.state is not RequestState.REQUESTED:
@@ -130,7 +142,7 @@ class Assignment:
         """What this provider does about `request`: the first pool that takes it, else who declines it."""
         declining: list[str] = []
         reason = ""
-        for name in sorted(self._pools, key=lambda n: (self._pools[n].pool.priority, n)):
+        for name in sorted(sight.facts, key=lambda n: (self._pools[n].pool.priority, n)):
             verdict = self._judge(sight, name, request)
             match verdict:
                 case Take():
@@ -163,24 +175,24 @@ class Assignment:
         candidates = sight.candidates.get(request.labels)
         if candidates is None:
             candidates = sight.candidates[request.labels] = covering(request.labels, sight.peers)
-        ready = {label: self._free(sight, name, label) for label in set(request.labels)}
+        free = {label: self._free(sight, name, label) for label in set(request.labels)}
         return judge(
             request,
             facts,
             candidates,
-            ready=ready,
+            ready=reusable(request.labels, free),
             tenant=tenant_available(request.tenant_name, self._context.config.tenants, sight.snapshot),
             crowded=sight.crowded.get(name, ()),
             ready_elsewhere=self._ready_elsewhere(sight, request, facts, candidates),
         )
 
-    def _free(self, sight: _Sight, name: str, label: str) -> int:
-        """How many nodes need no launch: free ready ones, and spare ones that are being built."""
+    def _free(self, sight: _Sight, name: str, label: str) -> list[Node]:
+        """Nodes of the label that need no launch: free ready ones, and spare ones that are being built."""
         key = (name, label)
-        if key not in sight.ready:
-            free = len(self._pools[name].free_ready(label, sight.snapshot))
-            sight.ready[key] = free + len(self._requests.spare_nodes(label, name))
-        return sight.ready[key]
+        if key not in sight.free:
+            ready = self._pools[name].free_ready(label, sight.snapshot)
+            sight.free[key] = [*ready, *self._requests.spare_nodes(label, name)]
+        return sight.free[key]
 
     def _ready_elsewhere(
         self,
@@ -222,8 +234,9 @@ class Assignment:
             request.reuse,
         )
         sight.put_off[kind] = reason
-        if reason.startswith(_NO_ROOM):
+        if reason.startswith(_FULL):
             sight.crowded.setdefault(name, set()).update(request.labels)
+        if reason.startswith(_NO_ROOM):
             self._pools[name].note_deferred(now)
         if self._told.get(request.id) != reason:
             self._told[request.id] = reason

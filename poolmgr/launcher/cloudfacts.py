@@ -17,6 +17,7 @@ from poolmgr.launcher.jobs import Outcome
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import Flavor
 from poolmgr.policy.flavors import choose_flavor, price
+from poolmgr.policy.growth import doubling
 from poolmgr.policy.requests import LabelFacts
 
 log = logging.getLogger(__name__)
@@ -74,10 +75,8 @@ class CloudFacts:
         now = context.clock.monotonic()
         if outcome.value is None:
             self._failures += 1
-            pause = min(
-                context.tuning.facts_retry_max, context.tuning.facts_retry * 2.0 ** (self._failures - 1)
-            )
-            self._next = now + pause
+            tuning = context.tuning
+            self._next = now + doubling(tuning.facts_retry, self._failures - 1, tuning.facts_retry_max)
             if str(outcome.error) != str(self._error):
                 log.error("%s: the cloud does not serve us: %s", context.name, outcome.error)
             self._error = outcome.error

@@ -129,6 +129,8 @@ class Launches:
             launch_timeout=provider.launch_timeout,
             boot_timeout=provider.boot_timeout,
             tuning=context.tuning,
+            deployment=context.parts.deployment,
+            before=context.servers.previous,
         )
         match step:
             case policy.Wait(until=until):

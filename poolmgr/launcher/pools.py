@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 
 from poolmgr import __version__
@@ -105,7 +103,12 @@ class PoolDesk:
             return {}
         if self._unmanaged_at != listing.started_at:
             self._unmanaged_at = listing.started_at
-            self._unmanaged_use = unmanaged_use(listing.items.values(), self._context.name, snapshot)
+            self._unmanaged_use = unmanaged_use(
+                listing.items.values(),
+                self._context.name,
+                snapshot,
+                deployment=self._context.parts.deployment,
+            )
         return self._unmanaged_use
 
     def _label(self, label: PoolLabel, snapshot: Snapshot, now: float) -> LabelFacts:
@@ -125,10 +128,6 @@ class PoolDesk:
             and not snapshot.node_locked(node.id)
         ]
         return sorted(found, key=lambda node: node.state_time)
-
-    def ready_counts(self, snapshot: Snapshot) -> Mapping[str, int]:
-        """How many free ready nodes this pool has, by label."""
-        return Counter({label: len(self.free_ready(label, snapshot)) for label in self.pool.labels})
 
     def zones(self) -> tuple[str, ...]:
         """Where new nodes may go; () leaves it to the cloud."""

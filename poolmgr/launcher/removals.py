@@ -8,7 +8,7 @@ crash the same node record leads to the same removal.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from poolmgr.errors import Conflict, LockLost, RecordGone
@@ -17,6 +17,7 @@ from poolmgr.launcher.jobs import Outcome
 from poolmgr.model.node import Node
 from poolmgr.model.server import Listing, Server
 from poolmgr.policy import retire
+from poolmgr.policy.growth import doubling
 from poolmgr.policy.polling import patience
 from poolmgr.policy.retire import Doomed
 from poolmgr.store.api import Lock
@@ -54,6 +55,8 @@ class Removals:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._removals: dict[str, Removal] = {}
+        self._sorted: Listing[Server] | None = None  # the listing that `_by_node` was made from
+        self._by_node: Mapping[str, Sequence[Server]] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._removals
@@ -67,7 +70,7 @@ class Removals:
     def begin_for_node(self, node: Node, lock: Lock, done: Callable[[], None]) -> None:
         """Remove every server of `node`; its lock must stay held until `done` is called."""
         context = self._context
-        servers = retire.servers_of(node, context.name, context.servers.last)
+        servers = self._servers_of(node, context.servers.last)
         self._begin(node.id, node, servers, lambda: context.fence(lock), done)
 
     def begin_for_leak(self, server: Server, done: Callable[[], None]) -> None:
@@ -106,6 +109,14 @@ class Removals:
         now = self._context.clock.monotonic()
         self._removals[key] = Removal(node, since=now, server_ids=server_ids, fence=fence, done=done)
 
+    def _servers_of(self, node: Node, listing: Listing[Server] | None) -> frozenset[str]:
+        """Ids of all servers of `node`; a listing is sorted by node once, however many removals ask."""
+        if listing is not None and listing is not self._sorted:
+            self._sorted, self._by_node = listing, retire.by_node(listing)
+        named = self._by_node.get(node.id, ()) if listing is not None else ()
+        deployment = self._context.parts.deployment
+        return retire.servers_of(node, self._context.name, named, deployment=deployment)
+
     def _advance(self, removal: Removal, now: float) -> tuple[bool, float]:
         """Whether it is finished, and when to look again if not."""
         look_at = self._look_at_servers(removal, now)
@@ -130,7 +141,7 @@ class Removals:
             if not removal.doomed:
                 context.servers.want(removal.since)
         else:
-            for server_id in retire.servers_of(removal.node, context.name, listing):
+            for server_id in self._servers_of(removal.node, listing):
                 removal.doomed.setdefault(server_id, Doomed(server_id=server_id))
         look_at = [
             self._look_at_server(removal, doomed, listing, now) for doomed in [*removal.doomed.values()]
@@ -182,7 +193,7 @@ class Removals:
         if outcome.error is None:
             doomed = replace(doomed, asked_at=now, asks=doomed.asks + 1, sightings=0)
         else:
-            pause = min(60.0, 2.0 ** min(doomed.asks + 1, 6))
+            pause = doubling(2.0, doomed.asks, 60.0)
             doomed = replace(doomed, asks=doomed.asks + 1, not_before=now + pause)
             log.warning("cannot delete server %s (again in %.0f s): %s", server_id, pause, outcome.error)
         removal.doomed[server_id] = doomed

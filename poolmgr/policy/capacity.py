@@ -22,12 +22,12 @@ class Capacity:
 
 
 def unmanaged_use(
-    servers: Iterable[Server], provider: str, snapshot: Snapshot, *, deployment: str | None = None
+    servers: Iterable[Server], provider: str, snapshot: Snapshot, *, deployment: str
 ) -> Resources:
     """What servers use that are not nodes of `provider`: other people's, and leaked ones (launcher.md 7.1).
 
     `deployment` is ours: another installation may have a provider of the same name, and node ids begin at 0
-    everywhere. None trusts the name alone.
+    everywhere.
     """
     return total(
         server.resources or _ONE_INSTANCE

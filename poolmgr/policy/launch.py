@@ -110,14 +110,14 @@ def next_step(
     launch_timeout: float,
     boot_timeout: float,
     tuning: Tuning,
-    deployment: str | None = None,
+    deployment: str,
     before: Listing[Server] | None = None,
 ) -> Step:
     """What to do next for one launch. Every input has an answer, so this never raises.
 
     `listing` is the last complete one, None before the first, and `before` the one before it: where that is
     given, a server has vanished only when both lack it. `deployment` is ours: the server of an unanswered create
-    call must name it (None: any does), as another installation may have a node of the same id.
+    call must name it, as another installation may have a node of the same id.
     """
     if facts.phase is Phase.CLEANING:
         return Wait("cleaning")

@@ -6,7 +6,7 @@ only known from owner marks. Both kinds of proof are made here, from facts, and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from poolmgr.config.settings import Label
@@ -67,15 +67,23 @@ def ask_due(doomed: Doomed, server: Server | None, *, now: float, tuning: Tuning
     return now - doomed.asked_at >= patience
 
 
-def servers_of(
-    node: Node, provider: str, listing: Listing[Server] | None, *, deployment: str | None = None
-) -> frozenset[str]:
-    """Ids of every server made for `node`: the recorded one, and any whose metadata names the node.
+def by_node(listing: Listing[Server]) -> Mapping[str, Sequence[Server]]:
+    """The listed servers by the node that their metadata names, whoever's that is."""
+    found: dict[str, list[Server]] = {}
+    for server in listing.items.values():
+        owner = server.owner
+        if owner is not None:
+            found.setdefault(owner.node_id, []).append(server)
+    return found
 
-    `deployment` is ours; None trusts any, which may hit the server of another installation's node.
+
+def servers_of(node: Node, provider: str, servers: Iterable[Server], *, deployment: str) -> frozenset[str]:
+    """Ids of every server made for `node`: the recorded one, and those of `servers` whose metadata names the node.
+
+    `deployment` is ours: another installation may have a node of the same id.
     """
     found = {node.external_id} if isinstance(node.external_id, str) and node.external_id else set()
-    for server in (listing.items if listing else {}).values():
+    for server in servers:
         owner = server.owner
         if owner and owner.node_id == node.id and owner.belongs_to(provider, deployment):
             found.add(server.id)

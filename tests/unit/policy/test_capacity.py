@@ -112,13 +112,9 @@ def test_servers_that_are_no_nodes_of_ours_are_others_use(mark, counts):
     assert use == ({"instances": 1, "cores": 4} if counts else {})
 
 
-def test_without_a_deployment_the_provider_name_decides():
-    snapshot = snapshot_of(node("1"))
-    assert unmanaged_use([server(node="1", deployment=OTHER_DEPLOYMENT)], "north", snapshot) == {}
-
-
 def test_a_server_of_unknown_flavor_is_at_least_an_instance():
-    assert unmanaged_use([server(node=None), server(node=None)], "north", snapshot_of()) == {"instances": 2}
+    seen = [server(node=None), server(node=None)]
+    assert unmanaged_use(seen, "north", snapshot_of(), deployment=DEPLOYMENT) == {"instances": 2}
 
 
 def test_a_tenant_may_have_its_limit_less_all_its_nodes_anywhere():

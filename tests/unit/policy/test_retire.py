@@ -145,7 +145,9 @@ def test_a_deletion_without_effect_is_asked_for_again(doomed, seen, now, due):
 def test_a_node_takes_along_the_servers_that_name_it(mark, found):
     node = Node(id="7", provider="north")
     seen = listing(server("s-1", **mark))
-    assert servers_of(node, "north", seen, deployment=DEPLOYMENT) == ({"s-1"} if found else set())
+    assert servers_of(node, "north", seen.items.values(), deployment=DEPLOYMENT) == (
+        {"s-1"} if found else set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,8 +155,8 @@ def test_a_node_takes_along_the_servers_that_name_it(mark, found):
 )
 def test_a_node_takes_along_the_server_it_records_listed_or_not(external_id, ids):
     node = Node(id="7", provider="north", external_id=external_id)
-    assert servers_of(node, "north", None, deployment=DEPLOYMENT) == ids
-    assert servers_of(node, "north", listing(server("s-1", node="7")), deployment=DEPLOYMENT) == ids | {"s-1"}
+    assert servers_of(node, "north", [], deployment=DEPLOYMENT) == ids
+    assert servers_of(node, "north", [server("s-1", node="7")], deployment=DEPLOYMENT) == ids | {"s-1"}
 
 
 # Age
@@ -432,7 +434,9 @@ def test_no_foreign_server_is_ever_taken_for_ours(servers, nodes):
     snapshot = snapshot_of(*nodes)
     found = leaked_servers(seen, snapshot, in_hand={"8"}, **HERE)
     for node in nodes:
-        found |= servers_of(replace(node, external_id=None), "north", seen, deployment=DEPLOYMENT)
+        found |= servers_of(
+            replace(node, external_id=None), "north", seen.items.values(), deployment=DEPLOYMENT
+        )
     for server_id in found:
         metadata = seen.items[server_id].metadata
         assert metadata.get("nodepool_provider_name") == "north"
