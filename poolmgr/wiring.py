@@ -10,8 +10,6 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 
-from poolmgr.cloud.openstack import OpenStackCloud
-from poolmgr.cloud.probe import SshProber
 from poolmgr.config.clouds import Clouds, load_clouds
 from poolmgr.config.load import load
 from poolmgr.config.settings import OpenStackProvider, Settings
@@ -165,6 +163,11 @@ class LauncherDaemon:
 
     def _parts_for(self, provider: OpenStackProvider) -> tuple[object, Callable[[], Parts]]:
         """What identifies the provider's connection to its cloud, and how to make it. Raises ConfigError."""
+        from poolmgr.cloud.openstack import (
+            OpenStackCloud,
+        )  # a second to load: not for commands that only read
+        from poolmgr.cloud.probe import SshProber
+
         assert self._clouds is not None
         assert self._store is not None
         assert self._stats is not None

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     unreadable = False
     clouds = None
     try:
-        clouds = load_clouds(environ=os.environ, cwd=os.getcwd())
+        clouds = load_clouds(environ=os.environ)
     except ConfigError as error:  # told, but it must not hide what is wrong in the file
         print_error("config-validate", error)
         unreadable = True
