@@ -27,7 +27,7 @@ from poolmgr.store import paths
 from poolmgr.store.api import Change
 from poolmgr.store.mirror import RECORDS, Mirror, stamped
 from poolmgr.store.paths import Kind
-from poolmgr.store.tree import Create, Delete, EventKind, Session, SetData, Stat, Write
+from poolmgr.store.tree import Check, Create, Delete, EventKind, Session, SetData, Stat, Write
 
 #: Places whose children are walked through on a refill.
 _FOLDERS = frozenset(
@@ -61,14 +61,26 @@ class _Reading(AbstractContextManager[Snapshot]):
 
 
 class _Refill:
-    """One walk over everything: what is still unanswered, and what was known before and not seen again."""
+    """One walk over everything: what is still unanswered, and what was known before and not seen again.
 
-    def __init__(self, unseen: set[str], connection: int) -> None:
+    `began` is its place in the sequence. What comes from before it, even if it is applied later, is one more
+    thing to be seen again: news of its end may have got lost with the old connection.
+    """
+
+    def __init__(self, unseen: set[str], began: int, connection: int) -> None:
         self.unseen = unseen
+        self.began = began
         self.connection = connection
         self.unanswered = 0
         self.failed = False
         self.ended = threading.Event()
+
+    def heard_of(self, path: str, place: int) -> None:
+        """The sequence said something about `path`."""
+        if place > self.began:
+            self.unseen.discard(path)
+        else:
+            self.unseen.add(path)
 
     def fail(self) -> None:
         self.failed = True
@@ -174,7 +186,7 @@ class Cache:
         write.applied = True
         for operation, (path, stat) in zip(write.operations, write.results, strict=False):
             if self._refill:
-                self._refill.unseen.discard(path)
+                self._refill.heard_of(path, write.place)
             change = None
             if isinstance(operation, Delete):
                 change = self._gone(path)
@@ -191,7 +203,7 @@ class Cache:
     def event(self, place: int, kind: EventKind, path: str) -> None:
         with self._lock:
             if self._refill:
-                self._refill.unseen.discard(path)
+                self._refill.heard_of(path, place)
             if self._ahead.get(path, -1) > place:
                 return
             if kind is EventKind.DELETED:
@@ -245,6 +257,8 @@ class Cache:
         def then(place: int, found: tuple[bytes, Stat] | None) -> None:
             with self._lock:
                 fetching[root] -= 1
+                if self._refill:
+                    self._refill.heard_of(path, place)
                 if self._ahead.get(path, -1) < place:
                     self._note(self._mirror.data(path, *found) if found else self._gone(path))
                 self._answered(refill)
@@ -265,7 +279,8 @@ class Cache:
         The watches must be set already. Raises StoreUnavailable when the connection went down meanwhile.
         """
         with self._lock:
-            refill = self._refill = _Refill(self._mirror.known(), self._session.connection)
+            connection, place = self._session.connection, self._session.place()
+            refill = self._refill = _Refill(self._mirror.known(), place, connection)
             self._fetching = dict.fromkeys(paths.ROOTS, 0)
             refill.unanswered = 1  # so that it cannot end before all roots have been asked for
         for root in paths.ROOTS:
@@ -280,10 +295,11 @@ class Cache:
             raise StoreUnavailable("the connection was lost while the store was read")
 
     def _walk(self, folder: str, refill: _Refill) -> None:
-        def then(_place: int, names: list[str] | None) -> None:
+        def then(place: int, names: list[str] | None) -> None:
             with self._lock:
                 for path in (f"{folder}/{name}" for name in names or ()):
-                    self._visit(path, refill)
+                    if self._ahead.get(path, -1) < place:
+                        self._visit(path, refill)
                 self._answered(refill)
 
         with self._lock:
@@ -338,5 +354,9 @@ class _Wait(AbstractContextManager["_Wait"]):
 
 
 def _touched(write: Write) -> list[str]:
-    """The paths of a successful write; none for one that failed."""
-    return [done.path for done in write.results]
+    """The paths that a successful write has changed; none for one that failed.
+
+    A check says only that something was there: what is queued about it is news all the same.
+    """
+    done = zip(write.operations, write.results, strict=False)
+    return [path for operation, (path, _) in done if not isinstance(operation, Check)]

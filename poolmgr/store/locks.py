@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from poolmgr.errors import LockBusy, LockLost, RecordGone, StoreUnavailable
 from poolmgr.runtime.clock import Clock
@@ -73,13 +74,10 @@ class Locks:
             if found is None:
                 self._wait(lock, contender, timeout)
                 found = self._session.get(record)
-        except StoreUnavailable:
-            self.leave(prefix)
-            raise
         except Refused as refused:  # the record was deleted without asking for its lock
             self.give_up(prefix)
             raise RecordGone(f"{record} does not exist") from refused
-        except LockBusy:
+        except (LockBusy, StoreUnavailable):
             self.give_up(prefix)
             raise
         return self.hold(contender, sessions), *found
@@ -96,14 +94,15 @@ class Locks:
     def hold(self, contender: str, sessions: int) -> HeldLock:
         """The lock that the contender at this path has got.
 
-        Raises StoreUnavailable when more than `sessions` have ended, the contender's with them.
+        Raises StoreUnavailable when more than `sessions` have ended: the contender's session may be among them.
         """
         held = HeldLock(contender)
         with self._mutex:
-            if self._sessions != sessions:
-                raise StoreUnavailable(f"the session was lost while {held.path} was taken")
-            self._held[contender] = held
-        return held
+            if self._sessions == sessions:
+                self._held[contender] = held
+                return held
+        self.give_up(contender)
+        raise StoreUnavailable(f"the session was lost while {held.path} was taken")
 
     def fence(self, lock: HeldLock, expected: str) -> Check:
         """What makes a transaction fail when `lock` is not ours any more.
@@ -131,17 +130,15 @@ class Locks:
             return self._held.pop(lock.contender, None) is not None
 
     def give_up(self, contender: str) -> None:
-        """Remove a contender of ours, with or without its sequence in the path. Never raises."""
-        try:
-            for path in self._present(contender):
-                self._delete(path)
-        except StoreUnavailable:
-            self.leave(contender)
+        """Remove a contender of ours, with or without its sequence in the path, that is or may be there.
 
-    def leave(self, contender: str) -> None:
-        """Note a contender that may be there, to be removed as soon as possible."""
+        Never raises: without a connection it is done as soon as there is one. It is noted first, so whichever
+        comes later, the new connection or this call, finds it.
+        """
         with self._mutex:
             self._loose[contender] = None
+        with suppress(StoreUnavailable):
+            self._tidy(contender)
 
     def void_all(self) -> None:
         """The session is over: nothing is held, and nothing was left behind either."""
@@ -161,10 +158,7 @@ class Locks:
             loose = list(self._loose)
             held = list(self._held.values())
         for contender in loose:
-            for path in self._present(contender):
-                self._delete(path)
-            with self._mutex:
-                self._loose.pop(contender, None)
+            self._tidy(contender)
         for lock in held:
             if paths.name(lock.contender) not in self._cache.contenders(lock.path) and self.forget(lock):
                 log.info("%s is not ours any more: its contender went while we were away", lock.path)
@@ -214,6 +208,12 @@ class Locks:
                 if left <= 0:
                     raise LockBusy(f"{lock} is held by someone else")
                 self._clock.wait(wait.event, left)
+
+    def _tidy(self, contender: str) -> None:
+        for path in self._present(contender):
+            self._delete(path)
+        with self._mutex:
+            self._loose.pop(contender, None)
 
     def _present(self, contender: str) -> list[str]:
         """The full path of a contender that is known without its sequence; none if it is not there."""

@@ -259,6 +259,9 @@ class MemorySession:
     def queues(self) -> Queued:
         return Queued(requests=0, told=len(self._sent))
 
+    def place(self) -> int:
+        return self._tree.next_place()
+
     def commit(self, write: Write, *reads: Get | Children) -> list[Answer]:
         self._require()
         self.listener.begin(write)
@@ -266,9 +269,10 @@ class MemorySession:
         with self._tree.lock:
             self.writes += 1
             try:
+                self._require()  # again: a session that ended just now must own nothing new
                 write.results = self._tree.apply(write.operations, self.id)
-            except Refused as refused:
-                write.error = refused
+            except (Refused, StoreUnavailable) as error:
+                write.error = error
             else:
                 answers = [self._answer(read) for read in reads]
             if self._loses_answer:

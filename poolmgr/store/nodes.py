@@ -42,7 +42,7 @@ class Nodes:
         try:
             self._session.commit(write)
         except StoreUnavailable:
-            self._locks.leave(prefix)
+            self._locks.give_up(prefix)
             raise
         except Refused as refused:
             raise Conflict(f"{path} was changed before we could lock it") from refused

@@ -189,6 +189,9 @@ class Session(Protocol):
 
     def queues(self) -> Queued: ...
 
+    def place(self) -> int:
+        """A place in the sequence after all that has been received so far."""
+
     def commit(self, write: Write, *reads: Get | Children) -> list[Answer]:
         """Do `write`, then the reads, in one round trip. Raises Refused if the write is refused.
 

@@ -202,6 +202,9 @@ class ZooKeeperSession:
     def queues(self) -> Queued:
         return Queued(requests=self._client.queued, told=self._sequence.qsize())
 
+    def place(self) -> int:
+        return next(self._places)
+
     def commit(self, write: Write, *reads: Get | Children) -> list[Answer]:
         self._require()
         with self._counting:

@@ -13,7 +13,7 @@ from poolmgr.model.node import Node, NodeState
 from poolmgr.store.api import Change, ChangeKind
 from poolmgr.store.cache import Cache
 from poolmgr.store.codec import encode
-from poolmgr.store.tree import Create, Delete, Done, EventKind, Refusal, Refused, SetData, Stat, Write
+from poolmgr.store.tree import Check, Create, Delete, Done, EventKind, Refusal, Refused, SetData, Stat, Write
 from tests.fakes import FakeClock
 
 PATH = "/nodepool/nodes/0000000001"
@@ -28,6 +28,9 @@ class FakeSession:
         self.lists: list[tuple[str, Callable[[int, Any], None]]] = []
         self.up = True
         self.connection = 3
+
+    def place(self) -> int:
+        return 50
 
     def fetch(self, path: str, then: Callable[[int, Any], None]) -> None:
         if not self.up:
@@ -242,6 +245,53 @@ def test_a_refill_drops_what_is_not_there_any_more_and_keeps_what_came_meanwhile
     assert not locked(cache)  # its lock directory was not listed
 
 
+@pytest.mark.parametrize("settles_late", [True, False])
+def test_what_comes_from_before_a_refill_counts_only_if_it_is_still_there(cache, session, settles_late):
+    """An own write, an event and an answer of the old connection are applied while everything is read anew."""
+    write = Write(Create("/nodepool/nodes/", b"", sequence=True, record=node(NodeState.INIT)))
+    cache.begin(write)
+    succeeded(write, place=20, zxid=10)
+    cache.event(21, EventKind.CHANGED, "/nodepool/nodes/0000000002")
+    clock = cache._clock
+    assert isinstance(clock, FakeClock)
+
+    def late() -> None:
+        if settles_late:
+            cache.settle(write)
+        cache.reached(write)
+        session.answer(22, stored(NodeState.READY, 9))
+        cache.event(23, EventKind.CREATED, CONTENDER)
+
+    clock.at(0.5, late)
+    clock.at(1.0, lambda: _answer_lists(session, {}))
+    cache.refill()
+    assert shown(cache) is None
+    assert not locked(cache)
+    with cache.reading() as snapshot:
+        assert list(snapshot.nodes()) == []
+
+
+def test_a_list_from_before_an_own_release_does_not_lock_again(cache, session):
+    write = Write(Delete(CONTENDER))
+    cache.begin(write)
+    clock = cache._clock
+    assert isinstance(clock, FakeClock)
+
+    def late() -> None:
+        write.results, write.place = [Done(CONTENDER)], 190
+        cache.settle(write)
+        names = {"/nodepool/nodes": ["0000000001"], f"{PATH}/lock": [CONTENDER.rpartition("/")[2]]}
+        _answer_lists(session, names)
+        _answer_reads(session)
+        cache.event(189, EventKind.DELETED, CONTENDER)
+        cache.reached(write)
+
+    clock.at(0.5, late)
+    cache.refill()
+    assert shown(cache) is NodeState.USED
+    assert not locked(cache)
+
+
 def test_a_refill_ends_when_the_connection_breaks(cache, session):
     clock = cache._clock
     assert isinstance(clock, FakeClock)
@@ -300,3 +350,14 @@ def _answer_reads(session: FakeSession) -> None:
     while session.reads:
         place += 1
         session.answer(place, stored(NodeState.USED, place))
+
+
+def test_a_write_that_only_checks_a_record_hides_no_news_of_it(cache, session):
+    """Taking a lock checks the record: an event about it that is still queued must lead to a read."""
+    write = Write(Check(PATH), Create(f"{PATH}/lock"))
+    cache.begin(write)
+    write.results = [Done(PATH), Done(f"{PATH}/lock")]
+    write.place = 5
+    cache.settle(write)
+    cache.event(4, EventKind.CHANGED, PATH)
+    assert session.asked() == [PATH]

@@ -112,23 +112,51 @@ def test_an_expired_store_may_stay_away():
     assert store.lock_node(node.id)[0].valid
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["before the write", "after it"])
 @pytest.mark.parametrize("act", ["create_node", "lock_node"])
-def test_a_lock_whose_session_ends_while_it_is_taken_is_none(act):
+def test_a_lock_whose_session_ends_while_it_is_taken_is_none(act, before):
     store = MemoryStore()
     store.start()
     lock, node = store.create_node(Node())
     store.unlock(lock)
     commit = store._memory.commit
 
-    def and_expire(write, *reads):
+    def with_expiry(write, *reads):
+        contends = any(isinstance(one, Create) and one.ephemeral for one in write.operations)
+        if contends and before:
+            store.expire()
         answers = commit(write, *reads)
-        if any(isinstance(one, Create) and one.ephemeral for one in write.operations):
+        if contends and not before:
             store.expire()
         return answers
 
-    store._memory.commit = and_expire  # type: ignore[method-assign]
+    store._memory.commit = with_expiry  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable):
         store.create_node(Node()) if act == "create_node" else store.lock_node(node.id)
+    assert not any("__lock__" in path for path in store.tree.paths())
+
+
+@pytest.mark.parametrize("act", ["create_node", "lock_node"])
+def test_a_contender_whose_answer_is_lost_goes_even_if_its_thread_learns_of_it_after_the_new_connection(act):
+    store = MemoryStore()
+    store.start()
+    lock, node = store.create_node(Node())
+    store.unlock(lock)
+    commit = store._memory.commit
+
+    def lost_and_found(write, *reads):
+        if not any(isinstance(one, Create) and one.ephemeral for one in write.operations):
+            return commit(write, *reads)
+        store.lose_next_answer()
+        try:
+            return commit(write, *reads)
+        finally:
+            store.resume()
+
+    store._memory.commit = lost_and_found  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        store.create_node(Node()) if act == "create_node" else store.lock_node(node.id)
+    assert not any("__lock__" in path for path in store.tree.paths())
 
 
 def test_a_store_that_is_stopped_at_its_start_or_never_started_can_be_closed():
