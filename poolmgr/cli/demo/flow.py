@@ -107,6 +107,8 @@ class Flow:
         store = self._stack.store
         self._stack.stop_making_ready()
         self._until(lambda: self._emptied(store), "draining", DRAIN_TIMEOUT, "all nodes and requests to go")
+        self._looked_at -= TICK  # the last view shows that all have gone
+        self.look("drained")
 
     def idle(self) -> None:
         """Show how things are until interrupted; the next interrupt counts again. Raises PoolmgrError."""
