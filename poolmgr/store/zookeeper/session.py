@@ -12,56 +12,35 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from kazoo.exceptions import (
-    BadVersionError,
-    KazooException,
-    NodeExistsError,
-    NoNodeError,
-    NotEmptyError,
-    RolledBackError,
-)
-from kazoo.protocol import serialization as wire
-from kazoo.protocol.states import KazooState, ZnodeStat
-from kazoo.security import OPEN_ACL_UNSAFE
+from kazoo.exceptions import KazooException
+from kazoo.protocol.states import KazooState
 
 from poolmgr.errors import StoreError, StoreUnavailable
 from poolmgr.runtime.clock import Clock
 from poolmgr.runtime.executor import ThreadExecutor
 from poolmgr.store.tree import (
     Answer,
-    Check,
     Children,
-    Create,
-    Delete,
-    Done,
     EventKind,
     Get,
     Listener,
     OnChildren,
     OnData,
-    Operation,
     Queued,
-    Refusal,
     Refused,
-    SetData,
     Stat,
     Write,
 )
+from poolmgr.store.zookeeper import wire
 from poolmgr.store.zookeeper.client import AddWatch, Client
 from poolmgr.store.zookeeper.sockets import Handler
 
 log = logging.getLogger(__name__)
 
-_REFUSALS = {
-    NoNodeError: Refusal.NO_NODE,
-    NodeExistsError: Refusal.EXISTS,
-    BadVersionError: Refusal.BAD_VERSION,
-    NotEmptyError: Refusal.NOT_EMPTY,
-}
 _EVENTS = {kind.value: kind for kind in EventKind}
 #: Items of the sequence worked through before those who listen are told.
 _BURST = 256
@@ -71,75 +50,9 @@ _RETRY = 1.0
 Item = Callable[[], None]
 
 
-class _Reply:
-    """What one request gets; told by kazoo's thread, once (kazoo sometimes tells twice)."""
-
-    __slots__ = ("_arrived", "error", "value")
-
-    def __init__(self) -> None:
-        self.value: Any = None
-        self.error: Exception | None = None
-        self._arrived = threading.Lock()
-        self._arrived.acquire()
-
-    def set(self, value: Any = None) -> None:
-        self.value = value
-        self.arrived()
-
-    def set_exception(self, error: Exception) -> None:
-        self.error = error
-        self.arrived()
-
-    def arrived(self) -> None:
-        if self._arrived.locked():
-            self._arrived.release()
-
-    def wait(self, timeout: float) -> Any:
-        """The value. Raises what came instead, StoreUnavailable if nothing did."""
-        if not self._arrived.acquire(timeout=timeout):
-            raise StoreUnavailable(f"no answer from ZooKeeper within {timeout:g} seconds")
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-
-class _WriteReply(_Reply):
-    __slots__ = ("_chroot", "_reached", "_write")
-
-    def __init__(self, write: Write, reached: Callable[[Write], None], chroot: str) -> None:
-        super().__init__()
-        self._write = write
-        self._reached = reached
-        self._chroot = chroot
-
-    def arrived(self) -> None:
-        if not self._arrived.locked():
-            return
-        try:
-            self._write.results = _results(self._write.operations, self.value, self.error, self._chroot)
-        except (Refused, StoreUnavailable) as error:
-            self._write.error = error
-        self._reached(self._write)
-        self._arrived.release()
-
-
-class _ReadReply:
-    """Passes its value on, None where there is no such znode; nothing when the connection is lost."""
-
-    __slots__ = ("_then",)
-
-    def __init__(self, then: Callable[[Any], None]) -> None:
-        self._then = then
-
-    def set(self, value: Any = None) -> None:
-        self._then(value)
-
-    def set_exception(self, error: Exception) -> None:
-        if isinstance(error, NoNodeError):
-            self._then(None)
-
-
 class ZooKeeperSession:
+    """`timeout` is the session's, in seconds."""
+
     def __init__(self, hosts: str, *, timeout: float, handler: Handler, clock: Clock) -> None:
         self.up = False
         self.connection = 0
@@ -210,9 +123,9 @@ class ZooKeeperSession:
         with self._counting:
             self.writes += 1
         self.listener.begin(write)
-        done = _WriteReply(write, self._reached, self._chroot)
-        self._client.submit(self._transaction(write.operations), done)
-        answers = [self._submit(self._read(read)) for read in reads]
+        done = wire.WriteReply(write, self._reached, self._chroot)
+        self._client.submit(wire.transaction(write.operations, self._chroot), done)
+        answers = [self._submit(wire.reading(read, self._chroot)) for read in reads]
         with suppress(KazooException):  # `write.error` says the same in our words
             done.wait(self._patience)
         self.listener.settle(write)
@@ -234,11 +147,11 @@ class ZooKeeperSession:
         self._require()
 
         def arrived(value: Any) -> None:
-            found = None if value is None else _data(value)
+            found = None if value is None else wire.data_of(value)
             place = next(self._places)
             self._sequence.put(lambda: then(place, found))
 
-        self._client.submit(self._read(Get(path)), _ReadReply(arrived))
+        self._client.submit(wire.reading(Get(path), self._chroot), wire.ReadReply(arrived))
 
     def fetch_children(self, path: str, then: OnChildren) -> None:
         self._require()
@@ -247,7 +160,7 @@ class ZooKeeperSession:
             place = next(self._places)
             self._sequence.put(lambda: then(place, value))
 
-        self._client.submit(self._read(Children(path)), _ReadReply(arrived))
+        self._client.submit(wire.reading(Children(path), self._chroot), wire.ReadReply(arrived))
 
     def watch(self, path: str) -> None:
         self._require()
@@ -323,13 +236,13 @@ class ZooKeeperSession:
 
     def _make_chroot(self) -> None:
         """As every client of a tree does when it is the first there."""
-        if not self._chroot or self._raw(wire.Exists(self._chroot, None)):
+        if not self._chroot or self._raw(wire.exists(self._chroot)):
             return
         path = ""
         for name in self._chroot.strip("/").split("/"):
             path = f"{path}/{name}"
             with suppress(Refused):
-                self._raw(wire.Create(path, b"", OPEN_ACL_UNSAFE, 0))
+                self._raw(wire.create(path))
 
     # Requests and answers
 
@@ -342,8 +255,8 @@ class ZooKeeperSession:
         if not self.up:
             raise StoreUnavailable("there is no connection to ZooKeeper")
 
-    def _submit(self, request: Any) -> _Reply:
-        reply = _Reply()
+    def _submit(self, request: Any) -> wire.Reply:
+        reply = wire.Reply()
         self._client.submit(request, reply)
         return reply
 
@@ -352,81 +265,21 @@ class ZooKeeperSession:
         try:
             return self._submit(request).wait(self._patience)
         except KazooException as error:
-            raise _translated(error, request.path, 0) from error
+            raise wire.translated(error, request.path, 0) from error
 
     def _ask(self, read: Get | Children) -> Answer:
         self._require()
-        answer = self._answer(read, self._submit(self._read(read)))
+        answer = self._answer(read, self._submit(wire.reading(read, self._chroot)))
         if isinstance(answer, Refused):
             raise answer
         return answer
 
-    def _answer(self, read: Get | Children, reply: _Reply) -> Answer:
+    def _answer(self, read: Get | Children, reply: wire.Reply) -> Answer:
         try:
             value = reply.wait(self._patience)
         except KazooException as error:
-            ours = _translated(error, read.path, 0)
+            ours = wire.translated(error, read.path, 0)
             if isinstance(ours, Refused):
                 return ours
             raise ours from error
-        return _data(value) if isinstance(read, Get) else list(value)
-
-    def _read(self, read: Get | Children) -> Any:
-        kind = wire.GetData if isinstance(read, Get) else wire.GetChildren
-        return kind(self._chroot + read.path, None)
-
-    def _transaction(self, operations: Sequence[Operation]) -> Any:
-        if len(operations) > 1:
-            return wire.Transaction([self._operation(operation, wire.Create) for operation in operations])
-        return self._operation(operations[0], wire.Create2)  # which answers with the stat too
-
-    def _operation(self, operation: Operation, create: Any) -> Any:
-        path = self._chroot + operation.path
-        match operation:
-            case Create():
-                flags = operation.ephemeral | operation.sequence << 1
-                return create(path, operation.data, OPEN_ACL_UNSAFE, flags)
-            case SetData():
-                return wire.SetData(path, operation.data, operation.version)
-            case Delete():
-                return wire.Delete(path, operation.version)
-            case Check():
-                return wire.CheckVersion(path, operation.version)
-
-
-def _results(operations: Sequence[Operation], value: Any, error: Exception | None, chroot: str) -> list[Done]:
-    """What became of each operation. Raises Refused, StoreUnavailable."""
-    if error is not None:
-        raise _translated(error, operations[0].path, 0) from error
-    if len(operations) == 1:
-        if isinstance(operations[0], Create):
-            path, stat = value
-            return [Done(path[len(chroot) :], _stat(stat))]
-        return [_done(operations[0], value)]
-    for index, (operation, result) in enumerate(zip(operations, value, strict=True)):
-        # Those before the one that failed are said to be rolled back.
-        if isinstance(result, Exception) and not isinstance(result, RolledBackError):
-            raise _translated(result, operation.path, index) from result
-    return [_done(operation, result) for operation, result in zip(operations, value, strict=True)]
-
-
-def _done(operation: Operation, result: Any) -> Done:
-    if isinstance(operation, SetData):
-        return Done(operation.path, _stat(result))
-    return Done(result if isinstance(operation, Create) else operation.path)
-
-
-def _translated(error: Exception, path: str, index: int) -> Refused | StoreUnavailable:
-    for kind, why in _REFUSALS.items():
-        if isinstance(error, kind):
-            return Refused(why, path, index)
-    return StoreUnavailable(f"ZooKeeper: {type(error).__name__} {error}".rstrip())
-
-
-def _stat(stat: ZnodeStat) -> Stat:
-    return Stat(stat.version, stat.mzxid, stat.ephemeralOwner)
-
-
-def _data(value: tuple[bytes | None, ZnodeStat]) -> tuple[bytes, Stat]:
-    data, stat = value
-    return data or b"", _stat(stat)
+        return wire.data_of(value) if isinstance(read, Get) else list(value)
