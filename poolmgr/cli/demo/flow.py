@@ -58,10 +58,6 @@ class Flow:
         self._client: NodeClient | None = None
         self._traffic: Traffic | None = None
 
-    @property
-    def interrupted(self) -> bool:
-        return self._stopping.is_set()
-
     def interrupt(self) -> None:
         self._stopping.set()
         if self._client is not None:
