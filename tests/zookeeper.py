@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -26,9 +28,23 @@ def running_server() -> Iterator[str]:
     port = free_port()
     with (
         mock.patch.dict(os.environ, {"SERVER_JVMFLAGS": _JVM, "JMXDISABLE": "true"}),
-        ZooKeeperDriver(port=port),
+        ZooKeeperDriver(port=port) as driver,
+        _killed_with_us(int((Path(driver.tempdir) / "zookeeper_server.pid").read_text())),
     ):
         yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def _killed_with_us(pid: int) -> Iterator[None]:
+    """Have `pid` killed also if this process is: the end of the pipe is all that a killed process still says."""
+    guard = subprocess.Popen(
+        ["sh", "-c", f"read line || kill -9 {pid}"], stdin=subprocess.PIPE, start_new_session=True
+    )
+    assert guard.stdin is not None
+    yield
+    guard.stdin.write(b"all is well\n")
+    guard.stdin.close()
+    guard.wait()
 
 
 def free_port() -> int:
