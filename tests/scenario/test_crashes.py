@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests.scenario.harness import Fuse, Site, provider
@@ -69,3 +71,31 @@ def test_an_answer_lost_at_any_write_loses_and_leaks_nothing(expire: bool) -> No
     total = lost_answer_run(10_000, expire=expire)
     for at in range(1, total + 1):
         lost_answer_run(at, expire=expire)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_ten_crashes_in_a_run_of_200_requests_lose_and_leak_nothing(seed: int) -> None:
+    rng = random.Random(seed)
+    clouds = {"one": {"shape": "direct", "boot": 2.0}, "two": {"shape": "nat", "boot": 2.0}}
+    site = Site(clouds, [provider("one"), provider("two")], seed=seed)
+    site.start(Fuse(rng.randrange(1, 400), after=rng.random() < 0.5))
+    waiting: set[str] = set()
+    submitted = 0
+
+    def done() -> bool:
+        nonlocal submitted
+        while submitted < 200 and len(waiting) < 20:
+            waiting.add(site.submit(*["small"] * rng.choice([1, 1, 1, 2, 3])))
+            submitted += 1
+        for request in [r for r in waiting if site.fulfilled(r)]:
+            site.use(request)
+            waiting.discard(request)
+        if not site.processes[-1].alive:
+            kills = len(site.processes)
+            fuse = Fuse(rng.randrange(1, 400), after=rng.random() < 0.5) if kills < 10 else None
+            site.start(fuse)
+        return submitted == 200 and not waiting
+
+    assert site.run(done, seconds=1000), site.left()
+    assert site.run(lambda: done() and site.is_clean(), seconds=200), site.left()
+    assert len(site.processes) > 5, "it was killed often enough"
