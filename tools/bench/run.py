@@ -150,7 +150,9 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--outstanding", type=int, default=60)
     parser.add_argument("--hold", type=float, default=0.0, help="seconds that nodes are used")
-    parser.add_argument("--shape", default="direct", help="of the clouds; nat needs floating IPs")
+    parser.add_argument(
+        "--shape", default="direct", help="of the clouds; the budgets are for direct, nat needs floating IPs"
+    )
     parser.add_argument("--crowd", type=int, default=2000, help="ready nodes")
     parser.add_argument("--patience", type=float, default=600.0, help="seconds for the crowd to come")
     parser.add_argument("--settle", type=float, default=15.0, help="seconds before idling is measured")
