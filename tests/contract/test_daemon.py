@@ -17,6 +17,7 @@ from poolmgr.errors import ConfigError
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.runtime.daemon import PidFile
 from tests.fakes import FakeClock
+from tests.sites import eventually
 
 PATIENCE = 30.0
 
@@ -68,6 +69,10 @@ def test_a_running_launcher_of_the_reference_is_respected(path):
     # It holds no flock, so only its number and name tell.
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "nodepool-launcher"])
     try:
+        command = Path(f"/proc/{other.pid}/cmdline")
+        eventually(
+            lambda: b"nodepool-launcher" in command.read_bytes()
+        )  # for a moment after exec it is empty
         path.write_text(f"{other.pid}\n")
         with pytest.raises(ConfigError, match=f"process {other.pid} is running already"):
             PidFile(path, FakeClock()).acquire()
