@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 #: How long a free ready node elsewhere makes us leave a young request to its pool, in seconds.
 READY_ELSEWHERE = 2.0
+#: A pass over thousands of waiting requests takes milliseconds of CPU: it is followed by so many times its length of
+#: rest, so that no backlog can make a worker do nothing else.
+REST = 10.0
 #: How long a request that someone else has locked is left alone, in seconds.
 BUSY_PAUSE = 0.5
 #: Reasons for waiting that let pools of lower priority have the request (zookeeper.md 5, `paused`).
@@ -66,27 +69,35 @@ class Assignment:
         self._pools = pools
         self._requests = requests
         self._busy_until: dict[str, float] = {}
+        self._rest_until = 0.0
         self._reported: Counter[tuple[str, str]] = Counter()
         self._told: dict[str, str] = {}  # request id -> the last reason logged for it
 
     def run(self, now: float) -> float:
         """Take and decline what can be; returns when to look again (monotonic seconds)."""
-        context = self._context
+        context, clock = self._context, self._context.clock
+        if now < self._rest_until:
+            return self._rest_until
+        began = clock.monotonic()
         with context.store.reading() as snapshot:
             waiting = sorted(snapshot.requests(RequestState.REQUESTED), key=lambda r: r.rank)
         reasons: Counter[tuple[str, str]] = Counter()
         crowded: dict[str, set[str]] = {}
         due, index, takes = float("inf"), 0, 0
+        looking = clock.monotonic() - began
         while index < len(waiting):
             if takes >= context.tuning.takes_per_cycle:
                 due = now
                 break
+            began = clock.monotonic()
             with context.store.reading() as snapshot:
                 action = self._next_action(snapshot, waiting, index, now, reasons, crowded)
+            looking += clock.monotonic() - began
             if action is None:
                 break
             index = action.index + 1
             takes += self._act(action, now)
+        self._rest_until = clock.monotonic() + REST * looking
         if self._busy_until:
             self._busy_until = {k: v for k, v in self._busy_until.items() if v > now}
             due = min([due, *self._busy_until.values()])
