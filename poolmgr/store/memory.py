@@ -119,8 +119,10 @@ class MemoryTree:
             return [Done(d.path) if type(o) is Create else d for o, d in zip(operations, done, strict=True)]
 
     def end(self, session: int) -> None:
-        """Remove what lives no longer than that session."""
+        """Remove what lives no longer than that session; 0 is none, and the owner of all that is persistent."""
         with self.lock:
+            if session == 0:
+                return
             for path in [path for path, znode in self._znodes.items() if znode.owner == session]:
                 self.apply((Delete(path),), 0)
 

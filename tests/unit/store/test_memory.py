@@ -6,6 +6,7 @@ import pytest
 
 from poolmgr.errors import StoreUnavailable
 from poolmgr.model.node import Node, NodeState
+from poolmgr.model.request import NodeRequest
 from poolmgr.store.memory import MemoryStore, MemoryTree
 from poolmgr.store.tree import Check, Create, Delete, Refusal, Refused, SetData
 
@@ -164,3 +165,14 @@ def test_a_store_that_is_stopped_at_its_start_or_never_started_can_be_closed():
     store.start(stop=lambda: True)
     assert not store.connected
     store.close()
+
+
+def test_a_store_closed_after_its_session_expired_takes_nothing_persistent_with_it():
+    tree = MemoryTree()
+    other, store = MemoryStore(tree), MemoryStore(tree)
+    other.start()
+    store.start()
+    request = other.create_request(NodeRequest(labels=("small",)), priority=200)
+    store.expire(reconnect=False)
+    store.close()
+    assert other.read_request(request.id).labels == ("small",)
