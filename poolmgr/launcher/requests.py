@@ -107,6 +107,8 @@ class HeldRequests:
         except (Conflict, RecordGone, LockLost) as error:
             logger.info("not declined: %s", error)
             context.store.unlock(lock)
+            return
+        self._count_failed(declined)
 
     # Each cycle
 
@@ -362,10 +364,13 @@ class HeldRequests:
             self._cancelled(held)
             return
         held.log.info("given back as %s: %s", back.state.value, declined_for or "no room, or stopping")
-        if back.state is RequestState.FAILED and request.created_time:
-            seconds = max(0.0, context.clock.time() - request.created_time)
-            context.stats.request_finished("failed", seconds)
+        self._count_failed(back)
         self._forget(held)
+
+    def _count_failed(self, request: NodeRequest) -> None:
+        if request.state is RequestState.FAILED and request.created_time:
+            seconds = max(0.0, self._context.clock.time() - request.created_time)
+            self._context.stats.request_finished("failed", seconds)
 
     def _finish(self, held: Held, request: NodeRequest, pairs: Iterable[tuple[Node, Lock]]) -> None:
         """Save `request` and release everything at once; on a conflict keep what others may change."""
