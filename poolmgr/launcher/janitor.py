@@ -6,6 +6,7 @@ Every launcher has one janitor; they need no agreement, as each act is guarded b
 from __future__ import annotations
 
 import logging
+import queue
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -56,7 +57,10 @@ class Janitor:
         self._labels = labels
         self._own: set[str] = set()  # ids of our min-ready requests
         self._unlocked_since: dict[str, float] = {}  # pending requests that nobody has locked
-        self._locks_to_drop: set[str] = set()
+        self._touched: queue.SimpleQueue[str] = (
+            queue.SimpleQueue()
+        )  # ids of requests, from the store's threads
+        self._locks_to_drop: set[str] = set()  # of those that are gone
         self._next_full_look = 0.0
         self._next_purge = clock.monotonic() + PURGE_INTERVAL
         self._epoch = store.epoch
@@ -86,7 +90,7 @@ class Janitor:
         if change.kind is ChangeKind.IMAGE:
             return
         if change.kind is ChangeKind.REQUEST and change.id:
-            self._locks_to_drop.add(change.id)
+            self._touched.put(change.id)
         if not self._worker.wake.is_set():
             self._worker.wake.set()
 
@@ -250,6 +254,8 @@ class Janitor:
         if now >= self._next_full_look:
             self._next_full_look = now + self._tuning.request_locks_interval
             self._locks_to_drop.update(self._store.stale_request_locks())
+        while not self._touched.empty():
+            self._locks_to_drop.add(self._touched.get())
         for request_id in list(self._locks_to_drop):
             with self._store.reading() as snapshot:
                 alive = snapshot.request(request_id) is not None
