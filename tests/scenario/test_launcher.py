@@ -7,6 +7,7 @@ import pytest
 from poolmgr.config.settings import Label, TenantLimits
 from poolmgr.model.node import NodeState
 from poolmgr.model.request import RequestState
+from poolmgr.store.tree import Delete
 from tests.scenario.harness import Site, changed, label, provider
 
 DIRECT = {"shape": "direct", "boot": 2.0}
@@ -232,3 +233,18 @@ def test_a_lost_session_drops_everything_and_the_same_process_recovers() -> None
     for request in requests:
         site.use(request)
     assert site.run(site.is_clean), site.left()
+
+
+def test_a_pool_whose_component_record_is_removed_registers_anew() -> None:
+    site = Site({"one": DIRECT}, [provider("one")])
+    site.start()
+    site.run(seconds=1)
+    with site.client.reading() as snapshot:
+        (pool,) = snapshot.pools()
+    with site.tree.lock:
+        site.tree.apply((Delete(f"/nodepool/components/pool/{pool.znode}"),), 0)
+    site.tree.tell()
+    request = site.submit("small")
+    assert site.run(lambda: site.fulfilled(request))
+    with site.client.reading() as snapshot:
+        assert [p.id for p in snapshot.pools()] == [pool.id]
