@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from poolmgr import __version__
 from poolmgr.config.settings import Pool, PoolLabel
-from poolmgr.errors import RecordGone
 from poolmgr.launcher.cloudfacts import CloudFacts
 from poolmgr.launcher.context import Context
 from poolmgr.model.component import Component, ComponentKind, ComponentState
@@ -59,10 +58,7 @@ class PoolDesk:
         if self._component is None:
             self._component = store.register(wanted)
         else:
-            try:
-                self._component = store.update_component(_with_place(wanted, self._component))
-            except RecordGone:  # someone has removed it; the next cycle registers anew
-                self._component = None
+            self._component = store.update_component(_with_place(wanted, self._component))
 
     def withdraw(self) -> None:
         if self._component is not None:

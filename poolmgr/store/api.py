@@ -170,7 +170,10 @@ class Store(Protocol):
         """Publish an ephemeral component record; it is published again by itself after a lost session."""
 
     def update_component(self, component: Component) -> Component:
-        """Change a registered record (no write if nothing differs). Raises RecordGone when not registered."""
+        """Change a registered record, no write if nothing differs; one that someone has removed is made anew.
+
+        Raises RecordGone when not registered.
+        """
 
     def unregister(self, component: Component) -> None:
         """Withdraw it. Never raises."""

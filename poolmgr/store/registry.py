@@ -55,6 +55,8 @@ class Registry:
                 raise RecordGone(f"{component.kind.value} {component.znode!r} is not registered")
             current = registration.current
             wanted = replace(component, znode=current.znode, stat_version=current.stat_version)
+            if registration.path not in self._cache.components_of(self._session.id):
+                return registration.published(self._publish(wanted))  # someone has removed it
             if wanted == current:
                 return current
             return registration.published(self._replace(registration, wanted))
