@@ -112,9 +112,12 @@ def serve(args: argparse.Namespace) -> int:
         stopping.set()
         daemon.interrupt()
 
-    if not args.no_webapp:
-        log.info("The web app comes with a later release; until then use `poolmgr list` and `request-list`")
     with daemon_signals(stop=stop, reload=daemon.reload, dump=daemon.dump):
+        log.info("Starting, process %d", os.getpid())  # from here on, signals are heard
+        if not args.no_webapp:
+            log.info(
+                "The web app comes with a later release; until then use `poolmgr list` and `request-list`"
+            )
         clean = False
         try:
             daemon.start()
