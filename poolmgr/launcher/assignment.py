@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone
 from poolmgr.launcher.context import Context
@@ -282,18 +282,26 @@ class Assignment:
             log.warning("request %s cannot be read: %s", request_id, error)
             self._busy_until[request_id] = now + 60.0
             return False
-        if fresh.state is not RequestState.REQUESTED:
+        confirmed = self._confirm(action, fresh, now)
+        if confirmed is None:
             store.unlock(lock)
-            return False
-        if action.take is not None:
-            if self._pools[action.take].pool_id in fresh.declined_by:
-                store.unlock(lock)
-                return False
+        elif confirmed.take is not None:
             try:
-                self._requests.take(fresh, lock, action.take)
+                self._requests.take(fresh, lock, confirmed.take)
             except (Conflict, LockLost, RecordGone) as error:
                 log.info("request %s was not taken: %s", request_id, error)
-            return request_id in self._requests
-        ids = [self._pools[name].pool_id for name in action.declining]
-        self._requests.decline(fresh, lock, ids, action.reason)
-        return False
+        else:
+            ids = [self._pools[name].pool_id for name in confirmed.declining]
+            self._requests.decline(fresh, lock, ids, confirmed.reason)
+        return request_id in self._requests
+
+    def _confirm(self, action: _Action, fresh: NodeRequest, now: float) -> _Action | None:
+        """What of `action` still holds for the record as it was read under the lock; None if nothing does."""
+        with self._context.store.reading() as snapshot:
+            sight = self._look(snapshot, now, {})
+            names = action.declining if action.take is None else (action.take,)
+            verdicts = {name: self._judge(sight, name, fresh) for name in names if name in sight.facts}
+        if action.take is not None:
+            return action if isinstance(verdicts.get(action.take), Take) else None
+        declining = tuple(name for name, verdict in verdicts.items() if isinstance(verdict, Decline))
+        return replace(action, declining=declining) if declining else None

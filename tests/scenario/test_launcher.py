@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from poolmgr.config.settings import Label, TenantLimits
@@ -248,3 +251,22 @@ def test_a_pool_whose_component_record_is_removed_registers_anew() -> None:
     assert site.run(lambda: site.fulfilled(request))
     with site.client.reading() as snapshot:
         assert [p.id for p in snapshot.pools()] == [pool.id]
+
+
+def test_what_changed_before_the_lock_was_taken_is_judged_again() -> None:
+    site = Site({"one": DIRECT, "two": DIRECT}, [provider("one"), provider("two")])
+    process = site.start()
+    site.run(seconds=1)
+    lock_request = process.memory.lock_request
+    late = iter([True])
+
+    def pinned_meanwhile(request_id: str) -> Any:
+        if next(late, False):
+            record = site.client.read_request(request_id)
+            site.client.save_request(replace(record, provider="two"))
+        return lock_request(request_id)
+
+    process.memory.lock_request = pinned_meanwhile  # type: ignore[method-assign]
+    request = site.submit("small")
+    assert site.run(lambda: site.fulfilled(request))
+    assert [n.provider for n in site.use(request)] == ["two"]
