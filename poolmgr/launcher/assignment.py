@@ -172,15 +172,7 @@ class Assignment:
 
     def _judge(self, sight: _Sight, name: str, request: NodeRequest) -> Verdict:
         facts = sight.facts[name]
-        kind = (
-            name,
-            request.labels,
-            request.tenant_name,
-            request.provider,
-            request.declined_by,
-            request.reuse,
-        )
-        known = sight.put_off.get(kind)
+        known = sight.put_off.get(_kind(name, request))
         if known is not None:
             return Defer(known)
         candidates = sight.candidates.get(request.labels)
@@ -236,15 +228,7 @@ class Assignment:
 
     def _put_off(self, sight: _Sight, name: str, request: NodeRequest, reason: str, now: float) -> None:
         """Remember that `request` waits, for those behind it, for the peers, and once for the log."""
-        kind = (
-            name,
-            request.labels,
-            request.tenant_name,
-            request.provider,
-            request.declined_by,
-            request.reuse,
-        )
-        sight.put_off[kind] = reason
+        sight.put_off[_kind(name, request)] = reason
         if reason.startswith(_FULL):
             sight.crowded.setdefault(name, set()).update(request.labels)
         if reason.startswith(_NO_ROOM):
@@ -305,3 +289,15 @@ class Assignment:
             return action if isinstance(verdicts.get(action.take), Take) else None
         declining = tuple(name for name, verdict in verdicts.items() if isinstance(verdict, Decline))
         return replace(action, declining=declining) if declining else None
+
+
+def _kind(pool: str, request: NodeRequest) -> tuple[object, ...]:
+    """All of a request that `judge` looks at for one pool, but its place: requests of one kind wait alike."""
+    return (
+        pool,
+        request.labels,
+        request.tenant_name,
+        request.provider,
+        request.declined_by,
+        request.reuse,
+    )

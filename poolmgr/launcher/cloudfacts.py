@@ -44,7 +44,7 @@ class CloudFacts:
         self._next = 0.0
         self._failures = 0
         self._quota_until = 0.0  # no launches before, after a quota error
-        self._broken: dict[str, str] = {}  # labels the cloud has rejected
+        self._broken: dict[str, tuple[str, float]] = {}  # labels the cloud has rejected: why, and until when
         self._image_until: dict[str, float] = {}  # labels whose image is not there
 
     @property
@@ -99,12 +99,12 @@ class CloudFacts:
         """One of our servers is gone: a quota error of before means nothing any more."""
         self._quota_until = 0.0
 
-    def label_rejected(self, label: str, reason: str) -> None:
-        if label not in self._broken:
-            log.error(
-                "%s: label %s is off until the configuration changes: %s", self._context.name, label, reason
-            )
-        self._broken[label] = reason
+    def label_rejected(self, label: str, reason: str, now: float) -> None:
+        """The cloud refuses the label's settings as they are: off until they change, or the cloud may have."""
+        pause = self._context.tuning.broken_retry
+        if label not in self._broken:  # told once, not each time that it is tried again
+            log.error("%s: label %s is off for %.0f s: %s", self._context.name, label, pause, reason)
+        self._broken[label] = (reason, now + pause)
 
     def image_missing(self, label: str, now: float) -> None:
         self._image_until[label] = now + self._context.tuning.image_retry
@@ -129,7 +129,8 @@ class CloudFacts:
 
     def label(self, label: PoolLabel, now: float) -> LabelFacts:
         """What is known about launching `label`, apart from its disk image."""
-        broken = self._broken.get(label.name)
+        reason, until = self._broken.get(label.name, (None, 0.0))
+        broken = reason if now < until else None
         if self._known is None:
             return LabelFacts(broken=broken, waiting="cloud")
         flavor = self.flavor(label)

@@ -57,6 +57,9 @@ class Watcher(Protocol):
     def node_failed(self, node_id: str, result: Result, reason: str) -> None:
         """All attempts are used up, or none can help."""
 
+    def label_rejected(self, label: str, reason: str) -> None:
+        """The cloud refuses the label's settings: no other node of it can be launched either."""
+
 
 class Launches:
     """All launches of one worker, by node id."""
@@ -360,6 +363,8 @@ class Launches:
             "attempt %d failed (%s, then %s): %s", launch.facts.attempt, result.value, after.value, reason
         )
         self._log_console(launch, result)
+        if hopeless:
+            self._watcher.label_rejected(launch.label.name, reason)
         launch.failure = Failure(result, reason, after, charged)
         self._conclude(launch)
 

@@ -200,6 +200,9 @@ class HeldRequests:
         for place in [p for p, n in held.places.items() if n == node_id]:
             del held.places[place]
 
+    def label_rejected(self, label: str, reason: str) -> None:
+        self._facts.label_rejected(label, reason, self._context.clock.monotonic())
+
     # Filling
 
     def _fill(self, held: Held) -> None:

@@ -33,6 +33,7 @@ class Tuning:
     facts_retry: float = 5.0  # a cloud that did not answer is asked again; doubles
     facts_retry_max: float = 60.0
     image_retry: float = 300.0  # a cloud image that was not there is looked for again (launcher.md 2)
+    broken_retry: float = 300.0  # a label whose settings the cloud rejected gets another chance (3.18)
     sweep_interval: float = 60.0  # leaks, ageing
     delete_reissue: float = 30.0  # a server still listed and not being deleted is deleted again (3.17)
     delete_reissue_max: float = 1800.0

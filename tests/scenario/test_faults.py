@@ -110,7 +110,15 @@ def test_a_label_the_cloud_rejects_is_declined_without_more_attempts() -> None:
     process = site.start()
     requests = [site.submit("small"), site.submit("small")]
     assert site.run(lambda: all(site.state(r) is RequestState.FAILED for r in requests), seconds=60)
-    assert len(process.stats.launches) <= 2
+    tried = len(process.stats.launches)
+    assert tried <= 2
+    later = site.submit("small")
+    assert site.run(lambda: site.state(later) is RequestState.FAILED, seconds=60)
+    assert len(process.stats.launches) == tried, "the label is known to be broken"
+    process.reconfigure()
+    again = site.submit("small")
+    assert site.run(lambda: site.state(again) is RequestState.FAILED, seconds=60)
+    assert len(process.stats.launches) == tried + 1, "a new configuration gives it another chance"
 
 
 def test_no_valid_host_moves_on_to_the_next_zone() -> None:
