@@ -9,12 +9,25 @@ Every method may raise CloudUnavailable (Throttled) and AuthFailed; the other le
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from poolmgr.model.cloud_image import CloudImage, ImageSpec, StagedObject, UploadProgress
 from poolmgr.model.resources import Resources
-from poolmgr.model.server import Addresses, Flavor, FloatingIp, Listing, Owner, Port, Server, ServerSpec
+from poolmgr.model.server import (
+    Addresses,
+    Flavor,
+    FloatingIp,
+    Listing,
+    Owner,
+    Port,
+    Quota,
+    Server,
+    ServerSpec,
+    Volume,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +38,7 @@ class CloudInfo:
     region: str | None
     has_network: bool  # a Network service: ports and its floating IPs exist
     may_need_floating_ips: bool  # False: floating IPs are never listed or made
+    has_volumes: bool = False  # a Block Storage service: servers can boot from volumes
 
 
 class Cloud(Protocol):
@@ -57,9 +71,14 @@ class Cloud(Protocol):
         have been made all the same: look for its metadata in later listings.
         """
 
-    def list_servers(self) -> Listing[Server]:
+    def quotas(self) -> tuple[Quota, ...]:
+        """Every limit of the project that the cloud tells, with its use; not cached (for people, not for launching)."""
+
+    def list_servers(self, *, partial_ok: bool = False) -> Listing[Server]:
         """All servers of the project, ours and others'. A failed page: what was read, `complete` False.
 
+        `partial_ok`: the cloud may be asked only for what has changed since the list before; the answer then holds all
+        servers known, those that are gone since as DELETED, and `complete` is False: it proves no absence.
         Raises CloudUnavailable only if nothing could be read.
         """
 
@@ -92,6 +111,18 @@ class Cloud(Protocol):
     def delete_floating_ip(self, floating_ip_id: str) -> None:
         """NotFound is success."""
 
+    def list_volumes(self) -> Listing[Volume]:
+        """All volumes of the project; empty where there is no Block Storage service."""
+
+    def mark_volumes(self, server: Server, *, owner: Owner) -> None:
+        """Write the owner on the volumes of `server`, which nova makes without a name (cloud.md 3.14). Repeatable.
+
+        Raises NotFound, Rejected.
+        """
+
+    def delete_volume(self, volume_id: str) -> None:
+        """NotFound is success. Raises Rejected while it is attached."""
+
 
 class Prober(Protocol):
     def host_keys(self, address: str, port: int, *, connection_type: str, timeout: float) -> tuple[str, ...]:
@@ -101,3 +132,38 @@ class Prober(Protocol):
         `timeout` seconds. For connection types other than `ssh` and `network_cli` a TCP connect is enough and ()
         is returned. Raises ProbeError.
         """
+
+
+class ImageCloud(Protocol):
+    """The part of a cloud that keeps images. The same object as `Cloud`, for whoever only needs this."""
+
+    def upload_image(
+        self,
+        spec: ImageSpec,
+        *,
+        progress: Callable[[UploadProgress], None] | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> CloudImage:
+        """Make an image of a local file, by the way this cloud accepts; returns it ACTIVE and verified.
+
+        Idempotent by `spec.owner`: a complete image of an earlier attempt is returned, a broken one deleted. The
+        file is streamed and opened anew for each attempt. `progress` is called on this thread, from time to time
+        while bytes go out and at each new phase. On any failure nothing is left, as far as the cloud lets us.
+        Raises OverQuota (the image is too large for the project), Rejected, NotSupported (no way this cloud takes),
+        OutcomeUnknown, and CloudUnavailable, also when `cancelled` was set.
+        """
+
+    def get_image(self, image_id: str) -> CloudImage:
+        """Raises NotFound."""
+
+    def list_images(self) -> Listing[CloudImage]:
+        """The project's own images, in any state; those that others share or publish are not among them."""
+
+    def delete_image(self, image_id: str) -> None:
+        """Ask for deletion; NotFound is success. Raises Rejected while it is in use or protected by others."""
+
+    def list_staged(self) -> Listing[StagedObject]:
+        """Objects of ours that wait for an import, by "container/name"; empty where uploads need none."""
+
+    def delete_staged(self, staged: StagedObject) -> None:
+        """With its segments. NotFound is success."""

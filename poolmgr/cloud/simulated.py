@@ -11,6 +11,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from poolmgr.cloud.api import CloudInfo
@@ -30,15 +32,21 @@ from poolmgr.errors import (
 )
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import (
+    META_DEPLOYMENT,
+    META_NODE_ID,
+    META_PROVIDER,
     Addresses,
     Flavor,
     FloatingIp,
     Listing,
     Owner,
     Port,
+    Quota,
     Server,
     ServerSpec,
     ServerStatus,
+    Volume,
+    owner_of_metadata,
     owner_of_tag,
 )
 from poolmgr.runtime.clock import Clock
@@ -80,6 +88,7 @@ class SimulatedCloud:
             region=self._cloud.config.region,
             has_network=self._has_network,
             may_need_floating_ips=self._has_network and any(p.routed_to for p in plans),
+            has_volumes="block-storage" in self._cloud.shape.services,
         )
 
     def close(self) -> None:
@@ -90,6 +99,11 @@ class SimulatedCloud:
     def limits(self) -> Resources:
         limits = self._ask("compute.GET.limits", lambda _: self._cloud.quota.limits)
         return {name: limits[name] for name in ("instances", "cores", "ram") if name in limits}
+
+    def quotas(self) -> tuple[Quota, ...]:
+        return tuple(
+            Quota(service="compute", resource=name, limit=limit) for name, limit in self.limits().items()
+        )
 
     def flavors(self) -> tuple[Flavor, ...]:
         known = self._ask("compute.GET.flavors_detail", lambda _: list(self._cloud.compute.flavors.values()))
@@ -159,7 +173,7 @@ class SimulatedCloud:
     def _groups(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(self._cloud.networking.group_named(name).name for name in names)
 
-    def list_servers(self) -> Listing[Server]:
+    def list_servers(self, *, partial_ok: bool = False) -> Listing[Server]:  # noqa: ARG002
         started_at = self._clock.monotonic()
         servers: dict[str, Server] = {}
         complete = True
@@ -260,6 +274,38 @@ class SimulatedCloud:
                 self._cloud.networking.delete_floating_ip(floating_ip_id)
 
         self._delete("network.DELETE.floatingip", floating_ip_id, delete)
+
+    # -- volumes -----------------------------------------------------------------------------------------
+
+    def list_volumes(self) -> Listing[Volume]:
+        started_at = self._clock.monotonic()
+        if "block-storage" not in self._cloud.shape.services:
+            return self._listing({}, started_at)
+        known = self._ask(
+            "block-storage.GET.volumes_detail", lambda _: list(self._cloud.volumes.volumes.values())
+        )
+        return self._listing({v.id: _volume(v) for v in known}, started_at)
+
+    def mark_volumes(self, server: Server, *, owner: Owner) -> None:
+        metadata = {META_NODE_ID: owner.node_id, META_PROVIDER: owner.provider}
+        if owner.deployment:
+            metadata[META_DEPLOYMENT] = owner.deployment
+        volumes = self._cloud.volumes
+
+        def mark(volume_id: str, _: sim.Trouble) -> None:
+            volume = volumes.volume(volume_id)
+            volumes.volumes[volume_id] = replace(volume, metadata={**volume.metadata, **metadata})
+
+        for volume_id in server.volumes:
+            self._ask("block-storage.POST.volume_metadata", partial(mark, volume_id), subject=volume_id)
+
+    def delete_volume(self, volume_id: str) -> None:
+        def delete(volume_id: str, trouble: sim.Trouble) -> None:
+            self._cloud.volumes.volume(volume_id)
+            if not trouble.of(sim.FaultKind.IGNORED_DELETE):
+                self._cloud.volumes.delete(volume_id)
+
+        self._delete("block-storage.DELETE.volume", volume_id, delete)
 
     # -- calls -------------------------------------------------------------------------------------------
 
@@ -380,6 +426,18 @@ def _port(port: sim.Port) -> Port:
         device_owner=port.device_owner,
         status=port.status,
         owner=owner_of_tag(port.description),
+    )
+
+
+def _volume(volume: sim.Volume) -> Volume:
+    return Volume(
+        id=volume.id,
+        name=volume.name,
+        status=volume.status,
+        size_gib=volume.size_gib,
+        server_ids=(volume.server_id,) if volume.server_id else (),
+        owner=owner_of_metadata(volume.metadata),
+        created_at=volume.created,
     )
 
 

@@ -110,8 +110,11 @@ class Server:
     addresses: Addresses = Addresses()
     az: str | None = None
     host_id: str | None = None
-    volumes: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()  # ids of those attached; they show before the server is ACTIVE
     resources: Resources | None = None  # None: the flavor is unknown
+    created_at: float | None = None  # epoch seconds by the cloud's clock; None: it did not say
+    flavor_name: str = ""  # "" where the listing has only an id
+    image_id: str | None = None  # None: booted from a volume
 
     @property
     def owner(self) -> Owner | None:
@@ -122,9 +125,9 @@ class Server:
 class FloatingIp:
     id: str
     address: str
-    port_id: str | None  # None: unattached
+    port_id: str | None  # None: unattached; nova's own floating IPs have the id of their server here
     status: str = ""
-    owner: Owner | None = None  # None: not made by a poolmgr
+    owner: Owner | None = None  # None: not made by a poolmgr, or one of nova's own, which bear no mark
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,6 +137,27 @@ class Port:
     device_owner: str = ""
     status: str = ""
     owner: Owner | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Volume:
+    id: str
+    name: str = ""
+    status: str = ""  # the cloud's own word: available, in-use, error, deleting, ...
+    size_gib: int = 0
+    server_ids: tuple[str, ...] = ()  # it is attached to
+    owner: Owner | None = None  # from its metadata
+    created_at: float | None = None  # epoch seconds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quota:
+    """One limit of a project. `limit` None: unlimited, or not told; `used` None: not told."""
+
+    service: str  # compute, block-storage, network
+    resource: str  # instances, cores, ram (MiB), volumes, volume-gb, floating-ips, ports, ...
+    limit: float | None
+    used: float | None = None
 
 
 T = TypeVar("T")
@@ -181,3 +205,6 @@ class ServerSpec:
     userdata: str | None = None
     boot_from_volume: bool = False
     volume_gib: int = 50
+    volume_type: str | None = None
+    tags: tuple[str, ...] = ()  # server tags (microversion 2.52); left out where the cloud has none
+    hints: Mapping[str, str] = field(default_factory=dict)  # for the scheduler, e.g. {"group": id}

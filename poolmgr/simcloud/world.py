@@ -24,7 +24,7 @@ from poolmgr.simcloud.networking import Networking
 from poolmgr.simcloud.objects import Objects
 from poolmgr.simcloud.quota import Quota
 from poolmgr.simcloud.refusal import Refusal
-from poolmgr.simcloud.things import Flavor, FloatingIp, Port, Server
+from poolmgr.simcloud.things import Flavor, FloatingIp, Port, Server, Volume
 from poolmgr.simcloud.timeline import Timeline
 from poolmgr.simcloud.volumes import Volumes
 
@@ -40,6 +40,7 @@ __all__ = [
     "ServerRequest",
     "SimCloud",
     "Trouble",
+    "Volume",
     "World",
 ]
 

@@ -27,6 +27,7 @@ from poolmgr.cloud.openstack.servers import ServerReader, listed_by_ports
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.session import Session
 from poolmgr.cloud.openstack.topology import Topology, networks_to_attach
+from poolmgr.cloud.openstack.volumes import Volumes
 from poolmgr.config.settings import CloudSettings, NetworkApi
 from poolmgr.errors import CloudError, ConfigError, ImageGone, NotFound, NotSupported, PoolmgrError, Rejected
 from poolmgr.model.resources import Resources
@@ -37,9 +38,11 @@ from poolmgr.model.server import (
     Listing,
     Owner,
     Port,
+    Quota,
     Server,
     ServerSpec,
     ServerStatus,
+    Volume,
 )
 from poolmgr.observe.stats import ApiCall
 from poolmgr.runtime.clock import Clock
@@ -49,7 +52,7 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0
 NO_FLAVORS: Mapping[str, Flavor] = {}
-SERVICES = ("compute", "network", "image", "identity")
+SERVICES = ("compute", "network", "image", "identity", "block-storage", "object-store")
 
 
 class OpenStackCloud:
@@ -100,6 +103,7 @@ class OpenStackCloud:
         network = Service("network", self._session, discovery, retrier)
         self._networks = Networks(network, clock, self._session.project_id)
         self._images = Images(Service("image", self._session, discovery, retrier), clock)
+        self._volumes = Volumes(Service("block-storage", self._session, discovery, retrier), clock)
         self._exposer = Exposer(settings, self._networks, self._rules)
         self._reachable_v6 = has_v6_route() if reachable_v6 is None else reachable_v6
         self._held_rules: tuple[Topology, AddressRules] | None = None
@@ -121,6 +125,7 @@ class OpenStackCloud:
             region=self._region,
             has_network=has_network,
             may_need_floating_ips=has_network and may_need_floating_ips(self._settings, topology),
+            has_volumes=self._volumes.present(),
         )
 
     def close(self) -> None:
@@ -129,6 +134,9 @@ class OpenStackCloud:
 
     def limits(self) -> Resources:
         return self._compute.limits()
+
+    def quotas(self) -> tuple[Quota, ...]:
+        return self._compute.quotas()
 
     def flavors(self) -> tuple[Flavor, ...]:
         return self._compute.flavors()
@@ -156,7 +164,7 @@ class OpenStackCloud:
         except NotFound as error:
             raise Rejected(str(error), request_id=error.request_id) from error
 
-    def list_servers(self) -> Listing[Server]:
+    def list_servers(self, *, partial_ok: bool = False) -> Listing[Server]:  # noqa: ARG002
         reader = self._reader()
         started_at = self._clock.monotonic()
         pages = self._compute.servers()
@@ -207,6 +215,16 @@ class OpenStackCloud:
     def delete_floating_ip(self, floating_ip_id: str) -> None:
         self._networks.delete_floating_ip(floating_ip_id)
         self._exposer.forget_floating_ip(floating_ip_id)
+
+    def list_volumes(self) -> Listing[Volume]:
+        return self._volumes.list() if self._volumes.present() else self._nothing()
+
+    def mark_volumes(self, server: Server, *, owner: Owner) -> None:
+        for volume_id in server.volumes:
+            self._volumes.mark(volume_id, owner)
+
+    def delete_volume(self, volume_id: str) -> None:
+        self._volumes.delete(volume_id)
 
     def _create(self, spec: ServerSpec) -> str:
         image_id = spec.image if spec.image_is_id else self._images.find(spec.image)

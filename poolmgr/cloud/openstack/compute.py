@@ -11,11 +11,11 @@ from poolmgr.cloud.openstack.cached import Cached
 from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.gate import Timeouts
 from poolmgr.cloud.openstack.paging import Pages
-from poolmgr.cloud.openstack.servers import flavor_of, limits_of, zones_of
+from poolmgr.cloud.openstack.servers import flavor_of, quotas_of, zones_of
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.errors import CloudUnavailable, ConfigError, NotFound, OutcomeUnknown, Rejected
 from poolmgr.model.resources import Resources
-from poolmgr.model.server import Flavor
+from poolmgr.model.server import Flavor, Quota
 from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -42,12 +42,16 @@ class Compute:
 
     def limits(self) -> Resources:
         """See `Cloud.limits`."""
+        return {q.resource: q.limit for q in self.quotas() if q.limit is not None}
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """Limits and use of instances, cores and ram; () where the cloud does not tell."""
         try:
             document = self._service.get("/limits").json()
         except (Forbidden, NotFound) as error:
             log.debug("the cloud tells no limits: %s", error)
-            return {}
-        return limits_of((document.get("limits") or {}).get("absolute") or {})
+            return ()
+        return quotas_of((document.get("limits") or {}).get("absolute") or {})
 
     def flavors(self) -> tuple[Flavor, ...]:
         """All flavors by name, cached 5 minutes."""

@@ -11,7 +11,7 @@ from poolmgr.cloud.openstack.addresses import AddressRules, addresses_of
 from poolmgr.cloud.openstack.floating import GuestPort
 from poolmgr.cloud.openstack.topology import Network
 from poolmgr.model.resources import Resources
-from poolmgr.model.server import Addresses, Flavor, Server, ServerStatus
+from poolmgr.model.server import Addresses, Flavor, Quota, Server, ServerStatus
 
 log = logging.getLogger(__name__)
 
@@ -121,15 +121,26 @@ def flavor_of(raw: Mapping[str, Any]) -> Flavor:
     )
 
 
-def limits_of(absolute: Mapping[str, Any]) -> dict[str, float]:
-    """Nova's absolute limits as resources; what is unlimited (-1) or not told is absent."""
-    names = {"instances": "maxTotalInstances", "cores": "maxTotalCores", "ram": "maxTotalRAMSize"}
-    limits: dict[str, float] = {}
-    for name, key in names.items():
-        value = absolute.get(key)
-        if isinstance(value, int | float) and value >= 0:
-            limits[name] = value
-    return limits
+def quotas_of(absolute: Mapping[str, Any]) -> tuple[Quota, ...]:
+    """Nova's absolute limits (Compute API reference, "Limits"); -1 is unlimited."""
+    names = {
+        "instances": ("maxTotalInstances", "totalInstancesUsed"),
+        "cores": ("maxTotalCores", "totalCoresUsed"),
+        "ram": ("maxTotalRAMSize", "totalRAMUsed"),
+    }
+    return tuple(
+        Quota(
+            service="compute",
+            resource=name,
+            limit=_at_least_0(absolute.get(most)),
+            used=_at_least_0(absolute.get(used)),
+        )
+        for name, (most, used) in names.items()
+    )
+
+
+def _at_least_0(value: object) -> float | None:
+    return value if isinstance(value, int | float) and value >= 0 else None
 
 
 def zones_of(infos: list[dict[str, Any]]) -> tuple[str, ...]:
