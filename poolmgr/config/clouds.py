@@ -1,28 +1,34 @@
 """clouds.yaml: the clouds we may use, as the files of the OpenStack tools describe them (cloud.md section 1).
 
-`load_clouds` reads the files once; `Clouds.get` gives the settings of one cloud and region. A cloud that nobody
-asks for may be as wrong as it likes: the files are shared with other tools. No OS_* variable is read besides
-those that name the files.
+`load_clouds` reads the files once; `Clouds.get` gives the settings of one cloud and region, `choose` those of the
+cloud that somebody at a command line means. A cloud that nobody asks for may be as wrong as it likes: the files are
+shared with other tools. No OS_* variable is read besides those that name the files, unless `env` is set, by the
+caller or at the top of clouds.yaml.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from typing import Any
 
 from poolmgr.config.clouds_assemble import Target, assemble
 from poolmgr.config.clouds_auth import read_auth
+from poolmgr.config.clouds_environ import environment_cloud, environment_document, environment_layer
 from poolmgr.config.clouds_files import CloudFiles, find_cloud_files
-from poolmgr.config.clouds_layers import Given, Layer, read_layer, region_layers
-from poolmgr.config.document import Document
+from poolmgr.config.clouds_layers import Layer, read_layer, region_layers
+from poolmgr.config.clouds_profiles import Profiles, RemoteProfiles
+from poolmgr.config.clouds_top import check_files, check_secrets, read_defaults, read_ours
+from poolmgr.config.document import Document, document_of
 from poolmgr.config.problem import Problem, Severity, did_you_mean, in_order, refuse_errors
 from poolmgr.config.settings import CloudSettings
-from poolmgr.config.shape import Spot, quoting_hint
+from poolmgr.config.shape import Spot
 from poolmgr.errors import ConfigError
 
-_TOP_KEYS = ("cache", "client", "metrics")
-_PROFILE_KEYS = ("name", "status", "message", "profile")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +39,52 @@ class ExaminedCloud:
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """What a cloud says of itself. `spot` is for what it lacks, `files` are where it may be added."""
+
+    spot: Spot
+    layer: Layer
+    files: str
+
+
+def choose(
+    name: str | None = None,
+    *,
+    region: str | None = None,
+    env: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    paths: Sequence[str] | None = None,
+    lasting: bool = False,
+    remote: RemoteProfiles | None = None,
+) -> CloudSettings:
+    """The settings of the cloud that is meant, for library and command-line use; daemons use `load_clouds`.
+
+    The files are looked for in the working directory, ~/.config/openstack and /etc/openstack, or are `paths`.
+    `name` None: with `env` OS_CLOUD, else the cloud that the OS_* variables describe; else the only one in the file.
+    `region` None: the cloud's default; with `env` and no `name`, OS_REGION_NAME. `env` also makes the cloud that the
+    OS_* variables describe known, as "envvars" or $OS_CLOUD_NAME; they never change a cloud of the files.
+
+    `overrides` are keys of a cloud as in clouds.yaml (1.5) and win over all files; of `auth` only those given. None
+    as a value says nothing. `environ` None: this process's. `lasting` refuses logins that end with their token, for
+    programs that run longer. `remote` asks vendors for profiles, if the files allow it.
+
+    Warnings are logged. Raises ConfigError with a line for each finding.
+    """
+    environ = os.environ if environ is None else environ
+    clouds = load_clouds(
+        paths=paths, environ=environ, cwd=os.getcwd(), env=env, lasting=lasting, remote=remote
+    )
+    examined = clouds.examine(*clouds.chosen(name, region), overrides=overrides)
+    for problem in (*clouds.warnings, *examined.problems):
+        if problem.severity is Severity.WARNING:
+            log.warning("%s", problem)
+    refuse_errors(examined.problems)
+    assert examined.settings is not None  # there was no error
+    return examined.settings
+
+
 def load_clouds(
     *,
     paths: Sequence[str] | None = None,
@@ -40,27 +92,37 @@ def load_clouds(
     cwd: str | None = None,
     strict: bool = False,
     plugins: Collection[str] | None = None,
+    env: bool = False,
+    lasting: bool = True,
+    remote: RemoteProfiles | None = None,
 ) -> Clouds:
     """The clouds of the first clouds.yaml there is, with its secure.yaml and clouds-public.yaml.
 
     `paths` are the files that may be it; None: those in the usual places, of which `cwd` is the first unless it is
-    None. `plugins` are the names of authentication plugins, None: those installed. No file at all is no error here:
-    `Clouds.file` is None. Raises ConfigError for files that cannot be read.
+    None. `plugins` are the names of authentication plugins, None: those installed. `env`, `lasting` and `remote` as
+    in `choose`. No file at all is no error here: `Clouds.file` is None. Raises ConfigError for files that cannot be
+    read.
     """
     files = find_cloud_files(paths=paths, environ=environ, cwd=cwd, strict=strict)
     problems = [*files.problems]
-    for document, key in (
-        (files.clouds, "clouds"),
-        (files.secure, "clouds"),
-        (files.public, "public-clouds"),
-    ):
-        if document is not None:
-            _check_top(document, key, problems)
+    check_files(files, problems)
     refuse_errors(problems)
-    _check_secure(files, problems)
+    ours = read_ours(files, problems)
+    check_secrets(files, problems)
+    environment = environment_document(environ, strict=strict) if env or ours.env else None
+    _refuse_same_name(files, environment, problems)
+    refuse_errors(problems)
     if plugins is None:
         plugins = {point.name for point in entry_points(group="keystoneauth1.plugin")}
-    return Clouds(files, environ=environ, plugins=plugins, warnings=in_order(problems))
+    return Clouds(
+        files,
+        environ=environ,
+        environment=environment,
+        profiles=Profiles(files.public, remote=remote if ours.remote_profiles else None),
+        plugins=plugins,
+        lasting=lasting,
+        warnings=in_order(problems),
+    )
 
 
 class Clouds:
@@ -71,13 +133,20 @@ class Clouds:
         files: CloudFiles,
         *,
         environ: Mapping[str, str],
+        environment: Document | None,
+        profiles: Profiles,
         plugins: Collection[str],
+        lasting: bool,
         warnings: tuple[Problem, ...],
     ) -> None:
         self.warnings = warnings
         self._files = files
         self._environ = environ
+        self._environment = environment  # None: OS_* variables are not read
+        self._from_environment = environment_cloud(environment) if environment else None
+        self._profiles = profiles
         self._plugins = plugins
+        self._lasting = lasting
 
     @property
     def file(self) -> str | None:
@@ -85,15 +154,36 @@ class Clouds:
         return self._files.clouds.file if self._files.clouds else None
 
     def names(self) -> tuple[str, ...]:
-        """All clouds, in the order of the file."""
-        return tuple(dict.fromkeys(name for spot in self._sections([]) for name in spot.value))
+        """All clouds, in the order of the file; the one that the environment describes comes last."""
+        names = [name for spot in self._sections([]) for name in spot.value]
+        return tuple(dict.fromkeys([*names, *([self._from_environment] if self._from_environment else [])]))
+
+    def chosen(self, name: str | None, region: str | None) -> tuple[str, str | None]:
+        """The cloud and the region that are meant by those who may have left one or both open (1.3).
+
+        Raises ConfigError when several clouds might be.
+        """
+        if name is not None:
+            return name, region
+        said = self._environment.data if self._environment else {}
+        region = said.get("OS_REGION_NAME") if region is None else region
+        names = self.names()
+        name = said.get("OS_CLOUD") or self._from_environment or (names[0] if len(names) == 1 else None)
+        if name is None:
+            raise ConfigError(
+                f"which cloud? {self.file} has {', '.join(names) or 'none at all'}"
+                if self.file
+                else self._no_file()
+            )
+        return name, region
 
     def regions(self, name: str) -> tuple[str, ...]:
-        """The regions the files list for a cloud, the default first; () when they list none.
+        """The regions that are known of a cloud, the default first; () when none are.
 
         Raises ConfigError when there is no such cloud.
         """
-        return tuple(region_layers(self._cloud(name, [])))
+        own = self._entry(name, []).layer
+        return tuple(region_layers(own, self._profile(own, [])))
 
     def all_regions(self) -> Mapping[str, tuple[str, ...]]:
         """`regions` by cloud, as `load` takes it to check providers."""
@@ -109,22 +199,33 @@ class Clouds:
         assert examined.settings is not None  # there was no error
         return examined.settings
 
-    def examine(self, name: str, region: str | None = None) -> ExaminedCloud:
-        """As `get`, but findings are returned. Raises ConfigError when there is no such cloud."""
+    def examine(
+        self, name: str, region: str | None = None, *, overrides: Mapping[str, Any] | None = None
+    ) -> ExaminedCloud:
+        """As `get`, but findings are returned. `overrides` are keys of a cloud that win over all files.
+
+        Raises ConfigError when there is no such cloud.
+        """
         problems: list[Problem] = []
-        cloud = self._cloud(name, problems)
-        entry = self._entries(name, problems)[0]
-        regions = region_layers(cloud)
+        entry = self._entry(name, problems)
+        arguments = _arguments(overrides or {}, problems)
+        profile = self._profile(entry.layer.under(arguments, nulls_cover=False), problems)
+        regions = region_layers(entry.layer, profile)
         region = next(iter(regions), None) if region is None else region
         if regions and region not in regions:
             hint = did_you_mean(region, regions) or "names are case-sensitive"
-            entry.error(f"it has no region {region!r}", found="", allowed=", ".join(regions), hint=hint)
-        layer = cloud.under(regions.get(region or "", Layer()), nulls_cover=False)
-        auth = read_auth(layer, entry=entry, files=self._files.names(), plugins=self._plugins)
+            entry.spot.error(f"it has no region {region!r}", found="", allowed=", ".join(regions), hint=hint)
+        layer = profile.under(entry.layer)
+        for above in (regions.get(region or "", Layer()), arguments):
+            layer = layer.under(above, nulls_cover=False)
+        auth = read_auth(
+            layer, entry=entry.spot, files=entry.files, plugins=self._plugins, lasting=self._lasting
+        )
         target = Target(
             name=name, region=region, regions=tuple(regions), home=self._files.home, environ=self._environ
         )
-        settings = assemble(target, layer, auth, self._defaults(problems))
+        defaults = read_defaults(self._files, self._environment, problems)
+        settings = assemble(target, layer, auth, defaults)
         usable = not any(problem.severity is Severity.ERROR for problem in problems)
         return ExaminedCloud(settings=settings if usable else None, problems=in_order(problems))
 
@@ -136,110 +237,48 @@ class Clouds:
         )
         return [spot for spot in spots if spot.value]
 
-    def _entries(self, name: str, problems: list[Problem]) -> list[Spot]:
-        """The places of one cloud, at least one. Raises ConfigError when there is none."""
+    def _entry(self, name: str, problems: list[Problem]) -> _Entry:
+        """What is said of one cloud. Raises ConfigError when there is none of this name."""
+        if self._environment is not None and name == self._from_environment:
+            spot = Spot(self._environment, problems, hidden=True)
+            layer = environment_layer(self._environment, problems)
+            return _Entry(spot=spot, layer=layer, files="the environment")
         spots = [spot.step(name) for spot in self._sections(problems) if name in spot.value]
         if spots:
-            return spots
+            layer = Layer()
+            for spot in spots:
+                layer = layer.merged_with(read_layer(spot))
+            return _Entry(spot=spots[0], layer=layer, files=self._files.names())
         if self.file is None:
-            raise ConfigError(
-                f"cloud {name!r} is not known, as there is no clouds.yaml; "
-                f"looked for {', '.join(self._files.searched)}"
-            )
+            raise ConfigError(f"cloud {name!r} is not known: {self._no_file()}")
         hint = did_you_mean(name, self.names())
         raise ConfigError(
             f"{self.file} has no cloud {name!r}; {hint + ' ' if hint else ''}"
             f"it has {', '.join(self.names()) or 'none at all'}"
         )
 
-    def _cloud(self, name: str, problems: list[Problem]) -> Layer:
-        """The cloud's own entry over the profile it names."""
-        own = Layer()
-        for spot in self._entries(name, problems):
-            own = own.merged_with(read_layer(spot))
-        return self._profile(own, problems).under(own)
+    def _no_file(self) -> str:
+        return f"there is no clouds.yaml; looked for {', '.join(self._files.searched)}"
 
     def _profile(self, own: Layer, problems: list[Problem]) -> Layer:
+        """The vendor profile that a cloud names."""
         given = own.keys.get("profile")
-        if given is None or given.value is None:
-            return Layer()
-        public = self._files.public
-        known = (public.data or {}).get("public-clouds") or {} if public else {}
-        if public is None or not isinstance(given.value, str) or given.value not in known:
-            given.spot.error(
-                "vendor profiles are not supported yet, only those of a site's own clouds-public.yaml",
-                allowed=", ".join(known) or "no profile",
-                hint=did_you_mean(given.value, known)
-                or "write what it stands for: auth.auth_url, region_name, image_format, floating_ip_source",
+        return Layer() if given is None or given.value is None else self._profiles.layer(given, problems)
+
+
+def _arguments(overrides: Mapping[str, Any], problems: list[Problem]) -> Layer:
+    document = document_of(overrides, origin="argument")
+    return read_layer(Spot(document, problems))
+
+
+def _refuse_same_name(files: CloudFiles, environment: Document | None, problems: list[Problem]) -> None:
+    """A cloud of the environment never covers one of the file in silence."""
+    name = environment_cloud(environment) if environment else None
+    for document in (files.clouds, files.secure):
+        if document is not None and name in ((document.data or {}).get("clouds") or {}):
+            Spot(document, problems, ("clouds", name)).error(
+                "the OS_* variables describe a cloud of this name too",
+                found="",
+                hint="name that one with OS_CLOUD_NAME, or unset them",
+                key=True,
             )
-            return Layer()
-        spot = Spot(public, problems, ("public-clouds", given.value))
-        profile = read_layer(spot, inherited=True)
-        _check_status(profile, given.spot)
-        keys = {key: value for key, value in profile.keys.items() if key not in _PROFILE_KEYS}
-        return Layer(keys=keys, auth=profile.auth)
-
-    def _defaults(self, problems: list[Problem]) -> Layer:
-        """What clouds.yaml says of all clouds."""
-        if self._files.clouds is None:
-            return Layer()
-        top = Spot(self._files.clouds, problems)
-        spots = {
-            "force_ipv4": top.step("client", "force_ipv4"),
-            "metrics": top.step("metrics"),
-            "cache": top.step("cache"),
-        }
-        return Layer(
-            keys={
-                key: Given(value=spot.value, spot=spot)
-                for key, spot in spots.items()
-                if spot.value is not None
-            }
-        )
-
-
-def _check_status(profile: Layer, used: Spot) -> None:
-    """A vendor's cloud may be at its end, which its profile then says."""
-    status, message = (profile.keys.get(key) for key in ("status", "message"))
-    words = str(message.value) if message and message.value else "its profile does not say why"
-    if status and status.value == "shutdown":
-        used.error("this cloud is gone", hint=words)
-    elif status and status.value == "deprecated":
-        used.warning("this cloud is about to go", hint=words)
-
-
-def _check_secure(files: CloudFiles, problems: list[Problem]) -> None:
-    """Secrets for a cloud of another name are mostly a misspelling."""
-    clouds, secret = (
-        (document.data or {}).get("clouds") or {} if document else {}
-        for document in (files.clouds, files.secure)
-    )
-    for name in secret:
-        if files.secure is not None and name not in clouds:
-            spot = Spot(files.secure, problems, ("clouds", name), hidden=True)
-            spot.doubt("no other file has this cloud", found="", hint=did_you_mean(name, clouds), key=True)
-
-
-def _check_top(document: Document, section: str, problems: list[Problem]) -> None:
-    """The keys of a file as a whole. Afterwards `section` is a mapping with texts as keys, or an error is reported."""
-    top = Spot(document, problems)
-    if document.data is None:
-        return  # empty, or reported with the file
-    if not isinstance(document.data, dict):
-        top.error("not a mapping", allowed=f"a mapping with the key {section!r}")
-        return
-    for key in document.data.keys() - {section, *_TOP_KEYS}:
-        if hint := did_you_mean(key, (section, *_TOP_KEYS)):  # others may hold anchors
-            top.step(key).doubt("unknown key", found="", hint=hint, key=True)
-    clouds = top.step(section)
-    if clouds.value is not None and not isinstance(clouds.value, dict):
-        clouds.error("not a mapping", allowed="a mapping of clouds by name")
-        return
-    for name in clouds.value or {}:
-        if not isinstance(name, str):
-            clouds.step(name).error("the name is no text", found="", hint=quoting_hint(name), key=True)
-    cache = top.step("cache").value
-    if isinstance(cache, dict) and cache.keys() - {"expiration"}:
-        top.step("cache").warning(
-            "only 'expiration' of server, port and floating-ip means something here", found="", key=True
-        )

@@ -9,6 +9,7 @@ from typing import Any
 
 from poolmgr.config.clouds_auth import OPTIONS, Auth
 from poolmgr.config.clouds_keys import (
+    EXPIRATIONS,
     KEYS,
     NETWORKS,
     NULL_COUNTS,
@@ -54,9 +55,7 @@ def assemble(target: Target, layer: Layer, auth: Auth, defaults: Layer) -> Cloud
     `defaults` is what the file says of all clouds.
     """
     merged = defaults.under(layer)
-    values = {
-        key: value for key, given in merged.keys.items() if (value := _checked(key, given)) is not WRONG
-    }
+    values = {key: value for key, given in merged.keys.items() if (value := checked(key, given)) is not WRONG}
     options = {
         key: _expanded(given, target) if key == "auth_url" else given.value
         for key, given in auth.options.items()
@@ -81,8 +80,8 @@ def assemble(target: Target, layer: Layer, auth: Auth, defaults: Layer) -> Cloud
     )
 
 
-def _checked(key: str, given: Given) -> Any:
-    """The value as its shape returns it; WRONG when there is none to use."""
+def checked(key: str, given: Given) -> Any:
+    """The value of a cloud's key as its shape returns it; WRONG when there is none to use, which is reported."""
     if key in _APART or (given.value is None and key not in NULL_COUNTS):
         return WRONG
     shape = KEYS.get(key) or SERVICE_KEYS.get(key)
@@ -243,7 +242,7 @@ def _expiration(given: Given | None) -> dict[str, float]:
     found = {}
     for key in section:
         name = str(key).replace("_", "-")
-        if name in ("server", "port", "floating-ip"):
+        if name in EXPIRATIONS:
             found[name] = SECONDS.check(section[key], given.spot.step("expiration", key))
     return {name: seconds for name, seconds in found.items() if seconds is not WRONG}
 

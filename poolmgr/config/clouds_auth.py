@@ -151,10 +151,13 @@ class Auth:
     options: Mapping[str, Given]
 
 
-def read_auth(layer: Layer, *, entry: Spot, files: str, plugins: Collection[str]) -> Auth:
+def read_auth(
+    layer: Layer, *, entry: Spot, files: str, plugins: Collection[str], lasting: bool = True
+) -> Auth:
     """How to log in, as the merged `layer` says; everything wrong is reported.
 
     `entry` is the cloud's place, `files` names those that were read for it, `plugins` are the installed ones.
+    `lasting`: what cannot log in again is refused, unless the cloud allows it.
     """
     name = _plugin_name(layer.keys.get("auth_type"), plugins)
     plugin = _PLUGINS.get(name)
@@ -164,7 +167,7 @@ def read_auth(layer: Layer, *, entry: Spot, files: str, plugins: Collection[str]
         _check_needs(name, plugin, given, entry, files)
     if name == "v3applicationcredential":
         _refuse_scope(given)
-    if not _is_renewable(name, given) and not _is_allowed(layer):
+    if lasting and not _is_renewable(name, given) and not _is_allowed(layer):
         entry.error(
             f"auth_type {name} cannot renew its token: poolmgr would stop when it expires",
             found="",

@@ -25,6 +25,9 @@ SERVICES: dict[str, tuple[str, ...]] = {
     "identity": ("identity",),
 }
 
+#: The listings whose age `cache.expiration` may tell.
+EXPIRATIONS = ("server", "port", "floating-ip")
+
 # Other official services: their keys are right, and nothing to us.
 _OTHER_SERVICES = (
     "accelerator", "alarm", "alarming", "application_catalog", "application_container", "backup",

@@ -1,14 +1,14 @@
 """The layers a cloud's settings are made of, and how they lie over each other (cloud.md 1.2, 1.3).
 
-From low to high: vendor profile, the cloud's entry in clouds.yaml merged with that in secure.yaml, the `values` of
-the region. Each value remembers where it was written. Keys are brought to their current names layer by layer, so
-that an old spelling in a higher layer covers a new one in a lower.
+From low to high: vendor profile, the cloud's entry in clouds.yaml merged with that in secure.yaml (or the OS_*
+variables), the `values` of the region, the caller's arguments. Each value remembers where it was written. Keys are
+brought to their current names layer by layer, so that an old spelling in a higher layer covers a new one in a lower.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from poolmgr.config.shape import Spot
@@ -30,17 +30,23 @@ _RENAMED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """A value and where it was written. `inherited`: in a vendor profile, so not by this cloud's operator."""
+    """A value and where it was written.
+
+    `inherited`: in a vendor profile or the environment, so perhaps not with this cloud in mind. `label` is what
+    `origin` says, with the place for `@`.
+    """
 
     value: Any
     spot: Spot
     inherited: bool = False
+    label: str = "@"
 
     @property
     def origin(self) -> str:
-        """`file:line`, for people."""
+        """Who set it, for people: `file:line` mostly."""
         place = self.spot.document.place(self.spot.path)
-        return f"{place.file}:{place.line}"
+        where = f"{place.file}:{place.line}" if place.line else place.file
+        return self.label.replace("@", where, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +68,7 @@ class Layer:
         for key, given in other.keys.items():
             below = keys.get(key)
             value = deep(below.value, given.value) if below else given.value
-            keys[key] = Given(value=value, spot=given.spot)
+            keys[key] = replace(given, value=value)
         return Layer(keys=keys, auth={**self.auth, **other.auth})
 
 
@@ -73,35 +79,41 @@ def deep(low: Any, high: Any) -> Any:
     return {**low, **{key: deep(low[key], value) if key in low else value for key, value in high.items()}}
 
 
-def read_layer(spot: Spot, *, inherited: bool = False) -> Layer:
-    """The mapping at `spot`; an empty layer if there is nothing. Whatever else is there is reported."""
+def read_layer(spot: Spot, *, inherited: bool = False, label: str = "@") -> Layer:
+    """The mapping at `spot`; an empty layer if there is nothing. Whatever else is there is reported.
+
+    `inherited` and `label` as in `Given`.
+    """
     if spot.value is None:
         return Layer()
     if not isinstance(spot.value, dict):
         spot.error("not a mapping", allowed="a mapping of the cloud's settings")
         return Layer()
-    keys = dict(_renamed(spot, inherited))
+    keys = {name: replace(given, inherited=inherited, label=label) for name, given in _renamed(spot)}
     auth = keys.pop("auth", None)
-    return Layer(keys=keys, auth=_auth(auth, inherited) if auth else {})
+    return Layer(keys=keys, auth=_auth(auth) if auth else {})
 
 
-def _auth(given: Given, inherited: bool) -> dict[str, Given]:
+def _auth(given: Given) -> dict[str, Given]:
     if given.value is None:
         return {}
     if not isinstance(given.value, dict):
         given.spot.error("not a mapping", allowed="a mapping of the plugin's options", found="")
         return {}
-    return {name: hidden(name, option) for name, option in _renamed(given.spot, inherited)}
+    return {
+        name: hidden(name, replace(given, value=option.value, spot=option.spot))
+        for name, option in _renamed(given.spot)
+    }
 
 
 def hidden(name: str, option: Given) -> Given:
     """An option of an authentication plugin, whose value no finding shows if it may be secret."""
     if name in _NOT_SECRET:
         return option
-    return Given(value=option.value, spot=option.spot.step(hidden=True), inherited=option.inherited)
+    return replace(option, spot=option.spot.step(hidden=True))
 
 
-def _renamed(spot: Spot, inherited: bool) -> Iterator[tuple[str, Given]]:
+def _renamed(spot: Spot) -> Iterator[tuple[str, Given]]:
     seen: dict[str, Any] = {}
     for key, value in spot.value.items():
         at = spot.step(key)
@@ -112,7 +124,7 @@ def _renamed(spot: Spot, inherited: bool) -> Iterator[tuple[str, Given]]:
         if name in seen:
             at.doubt(f"the same as {seen[name]!r} above", found="", hint="this one counts", key=True)
         seen[name] = key
-        yield name, Given(value=value, spot=at, inherited=inherited)
+        yield name, Given(value=value, spot=at)
 
 
 def current_name(key: str) -> str:
@@ -126,24 +138,40 @@ def current_name(key: str) -> str:
     return name
 
 
-def region_layers(layer: Layer) -> dict[str, Layer]:
-    """The regions that `layer` lists, in its order, each with its `values`; empty when it lists none.
+def region_layers(own: Layer, profile: Layer) -> dict[str, Layer]:
+    """The known regions of a cloud, in order, each with its `values`; empty when no list is known.
 
-    Entries that are wrong are reported and left out.
+    The cloud's own `regions` count, else the names in its `region_name`, else what its profile has of either. A
+    region that the cloud merely names has the profile's values. Entries that are wrong are reported and left out.
     """
+    listed = _listed(own)
+    if listed is not None:
+        return listed
+    offered = _listed(profile)
+    named = {name: (offered or {}).get(name, Layer()) for name in _named(own)}
+    return named or offered or {name: Layer() for name in _named(profile)}
+
+
+def _listed(layer: Layer) -> dict[str, Layer] | None:
+    """The regions in `regions`; None when there is no such list."""
     listed = layer.keys.get("regions")
-    if listed is not None and listed.value is not None and not isinstance(listed.value, list):
+    if listed is None or not listed.value:
+        return None
+    if not isinstance(listed.value, list):
         listed.spot.error("not a list", allowed="a list of region names, or of {name, values}")
         return {}
-    if listed is not None and listed.value:
-        return dict(_listed_regions(listed))
+    return dict(_listed_regions(listed))
+
+
+def _named(layer: Layer) -> list[str]:
+    """The regions in `region_name`."""
     single = layer.keys.get("region_name")
     if single is None or not isinstance(single.value, str):
-        return {}
+        return []
     names = [name.strip() for name in single.value.split(",")]
     if len(names) > 1:
         single.spot.warning("a list of regions in 'region_name' is out of date", hint="use 'regions'")
-    return {name: Layer() for name in names if name}
+    return [name for name in names if name]
 
 
 def _listed_regions(listed: Given) -> Iterator[tuple[str, Layer]]:
@@ -157,12 +185,12 @@ def _listed_regions(listed: Given) -> Iterator[tuple[str, Layer]]:
         if name in seen:
             spot.error(f"region {name} is listed twice", found="")
         seen.add(name)
-        yield name, _values(entry, spot, listed.inherited)
+        yield name, _values(entry, spot, listed, f"{listed.label}, values of region {name}")
 
 
-def _values(entry: Any, spot: Spot, inherited: bool) -> Layer:
+def _values(entry: Any, spot: Spot, listed: Given, label: str) -> Layer:
     if not isinstance(entry, dict):
         return Layer()
     for key in entry.keys() - {"name", "values"}:
         spot.step(key).error("unknown key of a region", found="", allowed="name, values", key=True)
-    return read_layer(spot.step("values"), inherited=inherited)
+    return read_layer(spot.step("values"), inherited=listed.inherited, label=label)

@@ -41,7 +41,7 @@ class _Spans:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Line and column in `file`, both from 1."""
+    """Line and column in `file`, both from 1; 0 for data that no file holds."""
 
     file: str
     line: int
@@ -61,6 +61,8 @@ class Document:
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Where the value at `path` begins (`key`: where its key does); of the nearest parent if there is none."""
+        if self._text is None:
+            return Place(file=self.file, line=0, column=0)
         found = None
         container = self.data
         for step in path:
@@ -69,7 +71,7 @@ class Document:
                 break
             found = span
             container = container[step]
-        if found is None or self._text is None:
+        if found is None:
             return Place(file=self.file, line=1, column=1)
         line, column = self._text.place(found[0] if key else found[1])
         return Place(file=self.file, line=line, column=column)
@@ -141,6 +143,25 @@ class Document:
             name = container.get("name") if isinstance(container, dict) else None
             if isinstance(step, int) and position and isinstance(name, str):
                 yield f"{str(path[position - 1]).removesuffix('s')} {name}"
+
+
+def document_of(data: Mapping[str, Any], *, origin: str, strict: bool = False) -> Document:
+    """`data` that no file holds, for findings in the form of all others; `origin` stands where the file would."""
+    spans = _Spans()
+    return Document(file=origin, data=_located(data, spans), strict=strict, _spans=spans)
+
+
+def _located(data: Any, spans: _Spans) -> Any:
+    """A copy of `data` whose mappings and lists are in `spans`, at no place in particular."""
+    if isinstance(data, Mapping):
+        mapping = {key: _located(value, spans) for key, value in data.items()}
+        spans.add(mapping).update(dict.fromkeys(mapping, (0, 0, 0)))
+        return mapping
+    if isinstance(data, (list, tuple)):
+        items = [_located(value, spans) for value in data]
+        spans.add(items).update(dict.fromkeys(range(len(items)), (0, 0, 0)))
+        return items
+    return data
 
 
 def read_document(path: str, *, environ: Mapping[str, str], strict: bool = False) -> Document:

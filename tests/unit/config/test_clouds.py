@@ -493,12 +493,9 @@ def test_sections_of_the_whole_file(files):
         ({}, {**AUTH, "password": 1234}, "auth.password: not a text; found a number"),
         ({}, {**AUTH, "auth_url": "https://{region_name}.example"}, "{region_name} stands for the region"),
         ({"auth": "secret-word"}, None, "auth: not a mapping"),
-        ({"profile": "rackspace"}, AUTH, "vendor profiles are not supported yet"),
-        (
-            {"profile": "rackspace"},
-            AUTH,
-            "write what it stands for: auth.auth_url, region_name, image_format",
-        ),
+        ({"profile": "ohv"}, AUTH, "profile: no such vendor profile; found 'ohv'"),
+        ({"profile": "ohv"}, AUTH, "did you mean 'ovh'?"),
+        ({"profile": 5}, AUTH, "profile: wrong value; found 5; allowed: the name of a profile"),
     ],
 )
 def test_errors(files, keys, auth, line):
