@@ -151,6 +151,10 @@ class OpenStackCloud:
         """Make sure the login has this key pair. Raises ConfigError when `name` holds another key."""
         self._compute.import_key(name, public_key)
 
+    def delete_key(self, name: str) -> None:
+        """Delete the login's key pair of this name. NotFound is success."""
+        self._compute.delete_key(name)
+
     def create_server(self, spec: ServerSpec) -> str:
         try:
             return self._create(spec)

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from poolmgr.cloud.openstack.cached import Cached
 from poolmgr.cloud.openstack.errors import Forbidden
@@ -113,9 +114,16 @@ class Compute:
         try:
             self._service.post("/os-keypairs", {"keypair": {"name": name, "public_key": public_key}})
         except (Rejected, OutcomeUnknown):  # 409: there is one
-            found = self._service.get(f"/os-keypairs/{name}").json().get("keypair") or {}
+            found = self._service.get(f"/os-keypairs/{quote(name, safe='')}").json().get("keypair") or {}
             if str(found.get("public_key", "")).split()[:2] != public_key.split()[:2]:
                 raise ConfigError(f"key pair {name}: the cloud has another key of this name") from None
+
+    def delete_key(self, name: str) -> None:
+        """NotFound is success."""
+        try:
+            self._service.delete(f"/os-keypairs/{quote(name, safe='')}")
+        except NotFound:
+            log.debug("key pair %s is gone already", name)
 
     def _read_flavors(self) -> Mapping[str, Flavor]:
         pages = self._service.list("/flavors/detail", "flavors")
