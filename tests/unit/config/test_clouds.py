@@ -494,7 +494,7 @@ def test_sections_of_the_whole_file(files):
         ({}, {**AUTH, "auth_url": "https://{region_name}.example"}, "{region_name} stands for the region"),
         ({"auth": "secret-word"}, None, "auth: not a mapping"),
         ({"profile": "ohv"}, AUTH, "profile: no such vendor profile; found 'ohv'"),
-        ({"profile": "ohv"}, AUTH, "did you mean 'ovh'?"),
+        ({"profile": "rakspace"}, AUTH, "did you mean 'rackspace'?"),
         ({"profile": 5}, AUTH, "profile: wrong value; found 5; allowed: the name of a profile"),
     ],
 )
