@@ -1,0 +1,3 @@
+# shellcheck shell=bash
+start_qemu() { die "not yet"; }
+stop_qemu() { :; }
