@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 
-
 # What every host needs. The first one also puts eventlet in place of blocking calls, so it has to be the first.
 SHARED_MODULES = (
     "nova.cmd.compute",
