@@ -32,9 +32,6 @@ from poolmgr.errors import (
 )
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import (
-    META_DEPLOYMENT,
-    META_NODE_ID,
-    META_PROVIDER,
     Addresses,
     Flavor,
     FloatingIp,
@@ -287,14 +284,11 @@ class SimulatedCloud:
         return self._listing({v.id: _volume(v) for v in known}, started_at)
 
     def mark_volumes(self, server: Server, *, owner: Owner) -> None:
-        metadata = {META_NODE_ID: owner.node_id, META_PROVIDER: owner.provider}
-        if owner.deployment:
-            metadata[META_DEPLOYMENT] = owner.deployment
         volumes = self._cloud.volumes
 
         def mark(volume_id: str, _: sim.Trouble) -> None:
             volume = volumes.volume(volume_id)
-            volumes.volumes[volume_id] = replace(volume, metadata={**volume.metadata, **metadata})
+            volumes.volumes[volume_id] = replace(volume, metadata={**volume.metadata, **owner.metadata()})
 
         for volume_id in server.volumes:
             self._ask("block-storage.POST.volume_metadata", partial(mark, volume_id), subject=volume_id)

@@ -21,6 +21,14 @@ META_GROUPS = "groups"
 META_DEPLOYMENT = "poolmgr_deployment"
 META_ATTEMPT = "poolmgr_attempt"
 
+#: The deployment of whoever uses `poolmgr.cloud.library`. Its servers carry keys of their own: with `nodepool_*` keys
+#: a Nodepool launcher with a provider of the cloud's name would take them for leaked nodes and delete them.
+LIBRARY = "library"
+META_LIBRARY_ID = "poolmgr_library_id"  # one for each create call
+META_LIBRARY_CLOUD = "poolmgr_library_cloud"
+META_LIBRARY_UNTIL = "poolmgr_library_until"  # epoch seconds at which the create call gives up
+META_LIBRARY_READY = "poolmgr_library_ready"  # the create call has come to its end
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Owner:
@@ -35,6 +43,21 @@ class Owner:
         """The owner as the description of a floating IP or port, at most 255 characters."""
         return f"poolmgr:{self.deployment}:{self.provider}:{self.node_id}"
 
+    def metadata(self) -> dict[str, str]:
+        """The owner as metadata of a server or volume; `owner_of_metadata` reads it."""
+        if self.deployment == LIBRARY:
+            return {META_LIBRARY_ID: self.node_id, META_LIBRARY_CLOUD: self.provider}
+        written = {META_NODE_ID: self.node_id, META_PROVIDER: self.provider}
+        if self.deployment:
+            written[META_DEPLOYMENT] = self.deployment
+        if self.attempt is not None:
+            written[META_ATTEMPT] = str(self.attempt)
+        return written
+
+    def same(self, other: Owner | None) -> bool:
+        """Whether `other` is this one, read from metadata or from a tag, which names no attempt."""
+        return other is not None and other.tag() == self.tag()
+
     def belongs_to(self, provider: str, deployment: str | None) -> bool:
         """Whether it is `provider` of installation `deployment` (None: any) that owns it.
 
@@ -48,6 +71,10 @@ class Owner:
 
 def owner_of_metadata(metadata: Mapping[str, str]) -> Owner | None:
     """The owner a server's metadata names, or None for a foreign server."""
+    if library_id := metadata.get(META_LIBRARY_ID):
+        # Every create call of the library has an id of its own, so there is but one attempt.
+        cloud = metadata.get(META_LIBRARY_CLOUD) or ""
+        return Owner(provider=cloud, node_id=library_id, deployment=LIBRARY, attempt=1)
     provider, node_id = metadata.get(META_PROVIDER), metadata.get(META_NODE_ID)
     if not provider or not node_id:
         return None

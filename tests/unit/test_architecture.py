@@ -28,6 +28,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "observe": ("runtime",),
     "store": ("runtime", "observe"),
     "cloud": ("config.settings", "runtime", "observe"),
+    # The front door for other programs: like wiring it picks real parts, and it judges by the rules of launchers.
+    "cloud.library": ("config", "policy", "runtime", "observe"),
     "cloud.simulated": ("config.settings", "runtime", "observe", "simcloud.world"),
     "simcloud": (),
     "launcher": ("config.settings", "policy", "runtime", "observe", "store.api", "cloud.api"),
@@ -129,6 +131,24 @@ def test_every_module_is_in_a_room():
 
 def test_rooms_import_only_what_the_map_allows():
     assert [complaint for m in modules() if m.room for complaint in foreign_to(m)] == []
+
+
+def test_only_commands_and_other_programs_come_by_the_front_door():
+    """`poolmgr.cloud` itself names it too, in a function: to import `poolmgr.cloud.api` must stay cheap."""
+    complaints = [
+        f"{m.path.relative_to(ROOT)}:{line} imports {name}"
+        for m in modules()
+        for name, line in imports(m)
+        if within(name, ("poolmgr.cloud.library",))
+        and m.room.split(".")[0] != "cli"
+        and m.room != "cloud.library"
+        and m.name != "cloud"
+    ]
+    assert complaints == []
+    (package,) = [m for m in modules() if m.name == "cloud"]
+    at_import = ast.Module([s for s in package.tree.body if not isinstance(s, ast.FunctionDef | ast.If)], [])
+    light = [name for name, _ in _imports(Module("cloud", package.path, at_import))]
+    assert light == ["__future__.annotations", "typing.TYPE_CHECKING", "typing.Any"]
 
 
 def test_nobody_imports_what_joins_the_parts():

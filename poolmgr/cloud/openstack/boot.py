@@ -15,6 +15,9 @@ from poolmgr.errors import NotSupported, Rejected
 from poolmgr.model.server import (
     META_ATTEMPT,
     META_DEPLOYMENT,
+    META_LIBRARY_CLOUD,
+    META_LIBRARY_ID,
+    META_LIBRARY_UNTIL,
     META_NODE_ID,
     META_POOL,
     META_PROVIDER,
@@ -27,7 +30,12 @@ TEXT_LIMIT = 255
 USERDATA_LIMIT = 65535
 
 #: Losing the end of one of these would lose the server.
-OWNER_KEYS = frozenset({META_NODE_ID, META_PROVIDER, META_POOL, META_DEPLOYMENT, META_ATTEMPT})
+OWNER_KEYS = frozenset(
+    {
+        *(META_NODE_ID, META_PROVIDER, META_POOL, META_DEPLOYMENT, META_ATTEMPT),
+        *(META_LIBRARY_ID, META_LIBRARY_CLOUD, META_LIBRARY_UNTIL),
+    }
+)
 
 
 def create_body(

@@ -9,16 +9,7 @@ from typing import Any
 
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.errors import NotFound
-from poolmgr.model.server import (
-    META_ATTEMPT,
-    META_DEPLOYMENT,
-    META_NODE_ID,
-    META_PROVIDER,
-    Listing,
-    Owner,
-    Volume,
-    owner_of_metadata,
-)
+from poolmgr.model.server import Listing, Owner, Volume, owner_of_metadata
 from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -46,12 +37,7 @@ class Volumes:
 
     def mark(self, volume_id: str, owner: Owner) -> None:
         """Add the owner to the volume's metadata; what else is there stays."""
-        metadata = {META_NODE_ID: owner.node_id, META_PROVIDER: owner.provider}
-        if owner.deployment:
-            metadata[META_DEPLOYMENT] = owner.deployment
-        if owner.attempt is not None:
-            metadata[META_ATTEMPT] = str(owner.attempt)
-        self._service.ask(f"/volumes/{volume_id}/metadata", {"metadata": metadata})
+        self._service.ask(f"/volumes/{volume_id}/metadata", {"metadata": owner.metadata()})
 
     def delete(self, volume_id: str) -> None:
         try:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolmgr.model.server import Owner, owner_of_metadata, owner_of_tag
+from poolmgr.model.server import LIBRARY, Owner, owner_of_metadata, owner_of_tag
 
 MINE = {"nodepool_node_id": "0000000007", "nodepool_provider_name": "north"}
 
@@ -16,6 +16,21 @@ def test_the_metadata_of_our_servers_names_owner_and_attempt():
 
 def test_the_metadata_of_nodepools_servers_names_no_deployment():
     assert owner_of_metadata(MINE) == Owner(provider="north", node_id="0000000007")
+
+
+@pytest.mark.parametrize("deployment", ["d" * 32, LIBRARY])
+def test_an_owner_is_read_from_what_it_wrote(deployment):
+    owner = Owner(provider="north", node_id="0000000007", deployment=deployment, attempt=1)
+    assert owner_of_metadata(owner.metadata()) == owner
+    assert owner.same(owner_of_tag(owner.tag()))
+    assert not owner.same(None)
+
+
+def test_what_the_library_makes_is_nobodys_node():
+    """Nodepool deletes servers that name its provider and no node it knows, whoever made them."""
+    owner = Owner(provider="north", node_id="7", deployment=LIBRARY)
+    assert not [key for key in owner.metadata() if key.startswith("nodepool")]
+    assert not owner.belongs_to("north", "d" * 32)
 
 
 @pytest.mark.parametrize("missing", [*MINE])
