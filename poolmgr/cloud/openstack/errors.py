@@ -130,6 +130,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         ImageGone,
         *(400, 404),
+        services=frozenset({"compute"}),  # to the image service itself it is a plain NotFound
         text=r"can not find requested image|image \S+ (could not be found|is unacceptable|is not active)"
         r"|no image found with id",
     ),
@@ -210,12 +211,12 @@ def _reading(body: bytes) -> tuple[str, str, float | None]:
         return "", _plain(text), None
     for name, value in document.items():
         if isinstance(value, dict) and isinstance(value.get("message"), str):
-            return _kind(name, value), value["message"], _seconds(value)
+            return _kind(name, value), _without_tags(value["message"]), _seconds(value)
         if name == "NeutronError" and isinstance(value, str):
             return "", value, None
     for name in ("message", "faultstring", "description"):
         if isinstance(document.get(name), str):
-            return "", document[name], None
+            return "", _without_tags(document[name]), None
     return "", _plain(text), None
 
 
@@ -237,3 +238,8 @@ def _plain(text: str) -> str:
     """The title of an HTML page, else the text on one line."""
     title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     return " ".join((title.group(1) if title else text).split())
+
+
+def _without_tags(message: str) -> str:
+    """`message` on one line. Glance ends its JSON messages with `<br /><br />` (seen on Glance Zed)."""
+    return " ".join(re.sub(r"<br */?>", " ", message).split())

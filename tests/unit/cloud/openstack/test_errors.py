@@ -96,6 +96,7 @@ def neutron(kind, message):
         ("network", "POST", 400, neutron("ExternalIpAddressExhausted", "Unable to find any IP"), NoCapacity),
         ("compute", "POST", 500, nova("computeFault", "No valid host was found."), NoCapacity),
         # images
+        ("image", "GET", 404, '{"message": "No image found with ID x<br /><br />\\n\\n"}', NotFound),
         ("compute", "POST", 400, nova("badRequest", "Can not find requested image"), ImageGone),
         ("compute", "POST", 400, nova("badRequest", "Image 12 is not active."), ImageGone),
         ("compute", "POST", 404, nova("itemNotFound", "Image 12 could not be found."), ImageGone),
@@ -158,6 +159,10 @@ def test_a_post_that_only_asks_has_no_open_outcome():
 @pytest.mark.parametrize(
     ("body", "message"),
     [
+        (
+            '{"message": "No image found with ID x<br /><br />\\n\\n", "code": "404"}',
+            "No image found with ID x",
+        ),
         (nova("badRequest", "wrong"), "badRequest: wrong"),
         (neutron("OverQuota", "wrong"), "OverQuota: wrong"),
         ({"error": {"message": "wrong", "title": "Unauthorized", "status": "401"}}, "Unauthorized: wrong"),
