@@ -12,7 +12,6 @@ import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any
 
 from poolmgr.config.clouds_assemble import Target, assemble
@@ -20,6 +19,7 @@ from poolmgr.config.clouds_auth import read_auth
 from poolmgr.config.clouds_environ import environment_cloud, environment_document, environment_layer
 from poolmgr.config.clouds_files import CloudFiles, find_cloud_files
 from poolmgr.config.clouds_layers import Layer, read_layer, region_layers
+from poolmgr.config.clouds_plugins import installed_plugins
 from poolmgr.config.clouds_profiles import Profiles, RemoteProfiles
 from poolmgr.config.clouds_top import check_files, check_secrets, read_defaults, read_ours
 from poolmgr.config.document import Document, document_of
@@ -113,7 +113,7 @@ def load_clouds(
     _refuse_same_name(files, environment, problems)
     refuse_errors(problems)
     if plugins is None:
-        plugins = {point.name for point in entry_points(group="keystoneauth1.plugin")}
+        plugins = installed_plugins()
     return Clouds(
         files,
         environ=environ,

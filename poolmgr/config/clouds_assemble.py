@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from poolmgr.config.clouds_auth import OPTIONS, Auth
+from poolmgr.config.clouds_auth import Auth
 from poolmgr.config.clouds_keys import (
     EXPIRATIONS,
     KEYS,
@@ -19,6 +19,7 @@ from poolmgr.config.clouds_keys import (
     reason_to_ignore,
 )
 from poolmgr.config.clouds_layers import Given, Layer
+from poolmgr.config.clouds_plugins import OPTIONS
 from poolmgr.config.problem import did_you_mean
 from poolmgr.config.settings import CloudNetwork, CloudService, CloudSettings
 from poolmgr.config.shape import NAME, PORT, WRONG, Part, Shape

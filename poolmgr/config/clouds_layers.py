@@ -7,17 +7,12 @@ brought to their current names layer by layer, so that an old spelling in a high
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from poolmgr.config.clouds_plugins import OPTIONS, SECRETS
 from poolmgr.config.shape import Spot
-
-#: Options of authentication plugins that findings may show.
-_NOT_SECRET = frozenset(
-    {"auth_url", "identity_provider", "protocol", "system_scope", "username", "user_id", "auth_methods"}
-    | {f"{of}_{by}" for of in ("project", "domain", "user_domain", "project_domain") for by in ("id", "name")}
-)
 
 _RENAMED = {
     "auth_plugin": "auth_type",
@@ -89,7 +84,9 @@ def read_layer(spot: Spot, *, inherited: bool = False, label: str = "@") -> Laye
     if not isinstance(spot.value, dict):
         spot.error("not a mapping", allowed="a mapping of the cloud's settings")
         return Layer()
-    keys = {name: replace(given, inherited=inherited, label=label) for name, given in _renamed(spot)}
+    keys = {
+        name: replace(given, inherited=inherited, label=label) for name, given in _renamed(spot, current_name)
+    }
     auth = keys.pop("auth", None)
     return Layer(keys=keys, auth=_auth(auth) if auth else {})
 
@@ -102,35 +99,40 @@ def _auth(given: Given) -> dict[str, Given]:
         return {}
     return {
         name: hidden(name, replace(given, value=option.value, spot=option.spot))
-        for name, option in _renamed(given.spot)
+        for name, option in _renamed(given.spot, _option_name)
     }
 
 
 def hidden(name: str, option: Given) -> Given:
     """An option of an authentication plugin, whose value no finding shows if it may be secret."""
-    if name in _NOT_SECRET:
+    if name in OPTIONS - SECRETS:
         return option
     return replace(option, spot=option.spot.step(hidden=True))
 
 
-def _renamed(spot: Spot) -> Iterator[tuple[str, Given]]:
+def _renamed(spot: Spot, name_of: Callable[[str], str]) -> Iterator[tuple[str, Given]]:
     seen: dict[str, Any] = {}
     for key, value in spot.value.items():
         at = spot.step(key)
         if not isinstance(key, str):
             at.error("the key is no text", found="", hint="quote it", key=True)
             continue
-        name = current_name(key)
+        name = name_of(key)
         if name in seen:
             at.doubt(f"the same as {seen[name]!r} above", found="", hint="this one counts", key=True)
         seen[name] = key
         yield name, Given(value=value, spot=at)
 
 
+def _option_name(key: str) -> str:
+    """Today's name of an option in `auth`."""
+    name = key.replace("-", "_")
+    return _RENAMED.get(name, name)
+
+
 def current_name(key: str) -> str:
     """Today's name of a key of a cloud: `endpoint-type` is `interface`."""
-    name = key.replace("-", "_")
-    name = _RENAMED.get(name, name)
+    name = _option_name(key)
     if name.endswith("endpoint_type"):
         return name.removesuffix("endpoint_type") + "interface"
     if name.endswith("_timeout") and name != "api_timeout":

@@ -21,7 +21,7 @@ PLUGINS = [
     "http_basic",
     "v3oidcpassword",
     "v3oidcclientcredentials",
-    "v3kerberos",
+    "of_a_vendor",
 ]
 AUTH = {
     "auth_url": "https://keystone.example/v3",
@@ -287,7 +287,7 @@ DOMAINS = {"user_domain_name": "Default", "project_domain_name": "Default"}
             {"auth_url": "a", "application_credential_id": "i", "application_credential_secret": "s"},
             {"auth_url": "a", "application_credential_id": "i", "application_credential_secret": "s"},
         ),
-        ({"auth_type": "v3kerberos"}, {"mutual_auth": True}, {"mutual_auth": True}),
+        ({"auth_type": "of_a_vendor"}, {"mutual_auth": True}, {"mutual_auth": True}),
         ({"auth_plugin": "token_endpoint"}, {"endpoint": "e", "token": "t"}, {"endpoint": "e", "token": "t"}),
         ({"auth_type": "token", "allow_unrenewable_auth": True}, {**AUTH, "token": "t"}, None),
         ({"auth_type": None}, {}, {}),
