@@ -23,6 +23,7 @@ owns the foreign library. Each method of `store.api` and `cloud.api` lists the l
         Rejected              this label's settings are wrong; retrying cannot help
         ImageGone             the image is not in the cloud: choose another upload
         NotSupported          this poolmgr cannot do that yet
+        ServerFailed          an accepted server did not become usable, and is deleted: again, or elsewhere
       ProbeError              SSH not answering or keys unreadable (yet)
       Refused                 what was asked for does not go in this state: tell who asked
       ProcessFailed           a program could not be started; the message says why
@@ -125,6 +126,14 @@ class ImageGone(CloudError):
 
 class NotSupported(CloudError):
     """Something this release of poolmgr does not do; the message says what to do instead."""
+
+
+class ServerFailed(CloudError):
+    """A server did not become usable. `console` is the end of what it wrote there, "" if that is not known."""
+
+    def __init__(self, message: str, *, console: str = "") -> None:
+        super().__init__(message)
+        self.console = console
 
 
 class ProbeError(PoolmgrError):
