@@ -96,6 +96,10 @@ class Compute:
         except NotFound:
             log.debug("server %s is gone already", server_id)
 
+    def mark(self, server_id: str, metadata: Mapping[str, str]) -> None:
+        """Add to a server's metadata (Compute API reference, "Create or update metadata items")."""
+        self._service.ask(f"/servers/{server_id}/metadata", {"metadata": dict(metadata)})
+
     def console(self, server_id: str) -> str:
         """See `Cloud.console`."""
         wanted = {"os-getConsoleOutput": {"length": CONSOLE_LINES}}
