@@ -26,7 +26,7 @@ from poolmgr.cloud.openstack.route import has_v6_route
 from poolmgr.cloud.openstack.servers import ServerReader, listed_by_ports
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.session import Session
-from poolmgr.cloud.openstack.topology import Topology, networks_to_attach
+from poolmgr.cloud.openstack.topology import Network, Topology, networks_to_attach
 from poolmgr.cloud.openstack.volumes import Volumes
 from poolmgr.config.settings import CloudSettings, NetworkApi
 from poolmgr.errors import CloudError, ConfigError, ImageGone, NotFound, NotSupported, PoolmgrError, Rejected
@@ -144,6 +144,10 @@ class OpenStackCloud:
     def zones(self) -> tuple[str, ...]:
         return self._compute.zones()
 
+    def networks(self) -> tuple[Network, ...]:
+        """All networks the project sees, by name, cached 10 minutes; () where there is no Network service."""
+        return tuple(sorted(self._networks.topology().networks.values(), key=lambda n: (n.name, n.id)))
+
     def find_image(self, name_or_id: str) -> str | None:
         return self._images.find(name_or_id)
 
@@ -199,6 +203,10 @@ class OpenStackCloud:
     def delete_server(self, server_id: str) -> None:
         self._compute.delete(server_id)
         self._exposer.forget_server(server_id)
+
+    def mark_server(self, server_id: str, metadata: Mapping[str, str]) -> None:
+        """Add to a server's metadata; what else is there stays. Repeatable. Raises NotFound, Rejected."""
+        self._compute.mark(server_id, metadata)
 
     def console(self, server_id: str) -> str:
         return self._compute.console(server_id)
