@@ -23,11 +23,12 @@ from poolmgr.cli import (
     request,
     simcloud,
 )
+from poolmgr.cli.cloud import command as cloud
 from poolmgr.cli.commandline import print_error
 from poolmgr.cli.demo import command as demo
 from poolmgr.errors import PoolmgrError
 
-COMMANDS = (config_validate, list_nodes, list_requests, info, hold, delete, request, simcloud, demo)
+COMMANDS = (config_validate, list_nodes, list_requests, info, hold, delete, request, cloud, simcloud, demo)
 DEFAULT_CONFIG = "/etc/nodepool/nodepool.yaml"
 INTERRUPTED = 130
 

@@ -211,6 +211,7 @@ class Clouds:
         arguments = _arguments(overrides or {}, problems)
         profile = self._profile(entry.layer.under(arguments, nulls_cover=False), problems)
         regions = region_layers(entry.layer, profile)
+        origin = self._region_origin(region, entry.layer, profile)
         region = next(iter(regions), None) if region is None else region
         if regions and region not in regions:
             hint = did_you_mean(region, regions) or "names are case-sensitive"
@@ -222,12 +223,25 @@ class Clouds:
             layer, entry=entry.spot, files=entry.files, plugins=self._plugins, lasting=self._lasting
         )
         target = Target(
-            name=name, region=region, regions=tuple(regions), home=self._files.home, environ=self._environ
+            name=name,
+            region=region,
+            region_origin=origin,
+            regions=tuple(regions),
+            home=self._files.home,
+            environ=self._environ,
         )
         defaults = read_defaults(self._files, self._environment, problems)
         settings = assemble(target, layer, auth, defaults)
         usable = not any(problem.severity is Severity.ERROR for problem in problems)
         return ExaminedCloud(settings=settings if usable else None, problems=in_order(problems))
+
+    def _region_origin(self, asked: str | None, own: Layer, profile: Layer) -> str:
+        """Who says which region it is; `asked` None: not the caller."""
+        if asked is not None:
+            variable = self._environment.data.get("OS_REGION_NAME") if self._environment else None
+            return "environment OS_REGION_NAME" if asked == variable else "argument"
+        keys = (layer.keys.get(key) for layer in (own, profile) for key in ("regions", "region_name"))
+        return next((given.origin for given in keys if given is not None and given.value), "default")
 
     def _sections(self, problems: list[Problem]) -> list[Spot]:
         """The places of `clouds` in clouds.yaml and secure.yaml, those that exist."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from poolmgr.config.clouds_auth import Auth
@@ -45,6 +45,7 @@ class Target:
 
     name: str
     region: str | None
+    region_origin: str  # who says so
     regions: tuple[str, ...]
     home: str  # what ~ stands for
     environ: Mapping[str, str]
@@ -61,6 +62,7 @@ def assemble(target: Target, layer: Layer, auth: Auth, defaults: Layer) -> Cloud
         key: _expanded(given, target) if key == "auth_url" else given.value
         for key, given in auth.options.items()
     }
+    statsd = _statsd(defaults.keys.get("metrics"), layer.keys.get("metrics"), target.environ)
     source_is_none = values.get("floating_ip_source", "neutron") is None
     return CloudSettings(
         name=target.name,
@@ -75,10 +77,20 @@ def assemble(target: Target, layer: Layer, auth: Auth, defaults: Layer) -> Cloud
         force_ipv4=_force_ipv4(values),
         **{key: values[key] for key in _PLAIN if key in values},
         expiration=_expiration(merged.keys.get("cache")),
-        **_statsd(defaults.keys.get("metrics"), layer.keys.get("metrics"), target.environ),
-        origins={key: given.origin for key, given in merged.keys.items()}
-        | {f"auth.{key}": given.origin for key, given in auth.options.items()},
+        **{f"statsd_{name}": value for name, (value, _) in statsd.items()},
+        origins=_origins(target, merged, auth) | {f"statsd_{name}": by for name, (_, by) in statsd.items()},
     )
+
+
+def _origins(target: Target, merged: Layer, auth: Auth) -> dict[str, str]:
+    """Who set each key, for those that say something."""
+    origins = {
+        key: given.origin
+        for key, given in merged.keys.items()
+        if given.value is not None or key in NULL_COUNTS
+    }
+    origins |= {f"auth.{key}": given.origin for key, given in auth.options.items()}
+    return origins | ({"region_name": target.region_origin} if target.region else {})
 
 
 def checked(key: str, given: Given) -> Any:
@@ -248,19 +260,22 @@ def _expiration(given: Given | None) -> dict[str, float]:
     return {name: seconds for name, seconds in found.items() if seconds is not WRONG}
 
 
-def _statsd(general: Given | None, own: Given | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Where the API's metrics go: the cloud's `metrics`, else the file's, else the environment."""
-    fields: dict[str, Any] = {}
+def _statsd(
+    general: Given | None, own: Given | None, environ: Mapping[str, str]
+) -> dict[str, tuple[Any, str]]:
+    """Where the API's metrics go and who says so: the cloud's `metrics`, else the file's, else the environment."""
+    fields: dict[str, tuple[Any, str]] = {}
     variables = {"host": "STATSD_HOST", "port": "STATSD_PORT", "prefix": "STATSD_PREFIX"}
     for name, variable in variables.items():
-        if environ.get(variable) and (name != "port" or environ[variable].isdigit()):
-            fields[name] = int(environ[variable]) if name == "port" else environ[variable]
+        value = environ.get(variable)
+        if value and (name != "port" or value.isdigit()):
+            fields[name] = (int(value) if name == "port" else value, f"environment {variable}")
     for given in (general, own):
         fields |= _statsd_section(given) if given else {}
-    return {f"statsd_{name}": value for name, value in fields.items()}
+    return fields
 
 
-def _statsd_section(given: Given) -> dict[str, Any]:
+def _statsd_section(given: Given) -> dict[str, tuple[Any, str]]:
     if not isinstance(given.value, dict):
         return {}  # reported with the other keys
     for other in given.value.keys() - {"statsd"}:
@@ -272,5 +287,6 @@ def _statsd_section(given: Given) -> dict[str, Any]:
     found = {}
     for name, shape in shapes.items():
         if section.get(name) is not None:
-            found[name] = shape.check(section[name], given.spot.step("statsd", name))
-    return {name: value for name, value in found.items() if value is not WRONG}
+            at = given.spot.step("statsd", name)
+            found[name] = (shape.check(section[name], at), replace(given, spot=at).origin)
+    return {name: (value, origin) for name, (value, origin) in found.items() if value is not WRONG}

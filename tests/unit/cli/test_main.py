@@ -10,7 +10,7 @@ from poolmgr.cli import launcher, main, session
 from poolmgr.errors import ConfigError, StoreUnavailable
 
 EXISTING_VERBS = ("config-validate", "list", "request-list", "info", "hold", "delete")
-COMMANDS = (*EXISTING_VERBS, "request", "simcloud", "demo")
+COMMANDS = (*EXISTING_VERBS, "request", "cloud", "simcloud", "demo")
 
 
 @pytest.fixture(autouse=True)

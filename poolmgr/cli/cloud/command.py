@@ -1,0 +1,36 @@
+"""`poolmgr cloud`: verbs for clouds of clouds.yaml, without ZooKeeper and without nodepool.yaml."""
+
+from __future__ import annotations
+
+import argparse
+
+from poolmgr.cli.cloud import config, profiles
+from poolmgr.cli.commandline import Subcommands
+
+DESCRIPTION = """\
+Work with the clouds of clouds.yaml. Neither ZooKeeper nor a configuration file of poolmgr is needed. The files are
+looked for in the working directory, ~/.config/openstack and /etc/openstack.
+
+  poolmgr cloud profiles
+  poolmgr cloud config north --explain
+
+`poolmgr cloud VERB --help` explains a verb, with examples.
+"""
+
+#: Each module adds its own part of the command line with `add_to`.
+VERBS = (
+    config,
+    profiles,
+)
+
+
+def add_to(commands: Subcommands) -> None:
+    parser = commands.add_parser(
+        "cloud",
+        help="look at clouds and use them",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb in VERBS:
+        verb.add_to(verbs)
