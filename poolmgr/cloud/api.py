@@ -39,6 +39,10 @@ class CloudInfo:
     has_network: bool  # a Network service: ports and its floating IPs exist
     may_need_floating_ips: bool  # False: floating IPs are never listed or made
     has_volumes: bool = False  # a Block Storage service: servers can boot from volumes
+    precreates_ports: bool = (
+        False  # ports are made before their servers, with our tag (`port_mode: precreate`)
+    )
+    project_is_dedicated: bool = False  # nobody else uses the project: leftovers without a mark may go
 
 
 class Cloud(Protocol):
@@ -52,8 +56,11 @@ class Cloud(Protocol):
     def calls(self) -> Mapping[str, int]:
         """API calls sent so far by `<service>.<METHOD>.<name>` (metrics.md 5), tokens and discovery included."""
 
-    def limits(self) -> Resources:
-        """The project's limits: instances, cores, ram (MiB); unlimited and unknown ones are absent."""
+    def limits(self, *, volumes: bool = False) -> Resources:
+        """The project's limits: instances, cores, ram (MiB); unlimited and unknown ones are absent.
+
+        With `volumes` (one call more) also volumes and volume-gb, where there is a Block Storage service.
+        """
 
     def flavors(self) -> tuple[Flavor, ...]:
         """All flavors, cached 5 minutes."""
@@ -78,7 +85,7 @@ class Cloud(Protocol):
         """All servers of the project, ours and others'. A failed page: what was read, `complete` False.
 
         `partial_ok`: the cloud may be asked only for what has changed since the list before; the answer then holds all
-        servers known, those that are gone since as DELETED, and `complete` is False: it proves no absence.
+        servers known, those that are gone since as DELETED; it is `partial` and not `complete`: it proves no absence.
         Raises CloudUnavailable only if nothing could be read.
         """
 

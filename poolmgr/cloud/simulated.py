@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from poolmgr.cloud.api import CloudInfo
+from poolmgr.cloud.faults import fault_kind
 from poolmgr.errors import (
     AuthFailed,
     CloudError,
@@ -85,7 +86,7 @@ class SimulatedCloud:
             region=self._cloud.config.region,
             has_network=self._has_network,
             may_need_floating_ips=self._has_network and any(p.routed_to for p in plans),
-            has_volumes="block-storage" in self._cloud.shape.services,
+            has_volumes=self._has_volumes,
         )
 
     def close(self) -> None:
@@ -93,9 +94,14 @@ class SimulatedCloud:
 
     # -- what the cloud offers ---------------------------------------------------------------------------
 
-    def limits(self) -> Resources:
-        limits = self._ask("compute.GET.limits", lambda _: self._cloud.quota.limits)
-        return {name: limits[name] for name in ("instances", "cores", "ram") if name in limits}
+    def limits(self, *, volumes: bool = False) -> Resources:
+        quota = self._ask("compute.GET.limits", lambda _: self._cloud.quota.limits)
+        limits = {name: quota[name] for name in ("instances", "cores", "ram") if name in quota}
+        if volumes and self._has_volumes:
+            quota = self._ask("block-storage.GET.limits", lambda _: self._cloud.quota.limits)
+            names = {"volumes": "volumes", "gigabytes": "volume-gb"}
+            limits |= {ours: quota[theirs] for theirs, ours in names.items() if theirs in quota}
+        return limits
 
     def quotas(self) -> tuple[Quota, ...]:
         return tuple(
@@ -276,7 +282,7 @@ class SimulatedCloud:
 
     def list_volumes(self) -> Listing[Volume]:
         started_at = self._clock.monotonic()
-        if "block-storage" not in self._cloud.shape.services:
+        if not self._has_volumes:
             return self._listing({}, started_at)
         known = self._ask(
             "block-storage.GET.volumes_detail", lambda _: list(self._cloud.volumes.volumes.values())
@@ -306,6 +312,10 @@ class SimulatedCloud:
     @property
     def _has_network(self) -> bool:
         return "network" in self._cloud.shape.services
+
+    @property
+    def _has_volumes(self) -> bool:
+        return "volume" in self._cloud.shape.services
 
     def _ask(self, operation: str, act: Callable[[sim.Trouble], R], *, subject: str = "") -> R:
         """One API call, with what goes wrong with it as our errors."""
@@ -394,12 +404,16 @@ def _server(server: sim.Server, addresses: Addresses) -> Server:
         status_text=server.status,
         task_state=server.task_state,
         fault=server.fault.message if server.fault else "",
+        fault_kind=fault_kind(server.fault.message) if server.fault else None,
         metadata=server.metadata,
         addresses=addresses,
         az=server.zone,
         host_id=server.host or None,
         volumes=server.volumes,
         resources={"instances": 1, "cores": flavor.vcpus, "ram": flavor.ram_mib},
+        created_at=server.created,
+        flavor_name=flavor.name,
+        image_id=server.image_id,
     )
 
 

@@ -107,6 +107,15 @@ class ServerStatus(enum.Enum):
     OTHER = "OTHER"  # SHUTOFF, PAUSED, ...
 
 
+class FaultKind(enum.Enum):
+    """What the fault of a server in ERROR is about (cloud.md 3.18)."""
+
+    QUOTA = "quota"
+    CAPACITY = "capacity"  # no room in this zone, no address left, a volume that took too long
+    IMAGE = "image"  # its image is not there
+    OTHER = "other"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Addresses:
     """A server's addresses by role, "" where it has none. `interface_ip` is the one to connect to.
@@ -133,6 +142,7 @@ class Server:
     status_text: str = ""  # the cloud's own word, for logs
     task_state: str | None = None
     fault: str = ""  # message of the fault of a server in ERROR; "" if the listing had none
+    fault_kind: FaultKind | None = None  # None: no fault was told; some clouds tell it of single servers only
     metadata: Mapping[str, str] = field(default_factory=dict)
     addresses: Addresses = Addresses()
     az: str | None = None
@@ -200,7 +210,10 @@ class Listing(Generic[T]):
     items: Mapping[str, T]
     started_at: float
     finished_at: float
-    complete: bool = True  # False: a page failed; infer no absence from it
+    complete: bool = True  # False: a page failed, or it is `partial`; infer no absence from it
+    partial: bool = (
+        False  # made of changes since the one before: all that is known, but absence proves nothing
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

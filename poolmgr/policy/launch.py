@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
-from poolmgr.model.server import Listing, Server, ServerStatus
+from poolmgr.model.server import FaultKind, Listing, Server, ServerStatus
 from poolmgr.policy.growth import doubling
 from poolmgr.policy.tuning import Tuning
 
@@ -192,7 +192,9 @@ def _watch_boot(
         return Wait("unlisted")
     match server.status:
         case ServerStatus.ERROR:
-            return Fail(result_of_fault(server.fault), server.fault or "server in ERROR, without a fault")
+            return Fail(
+                result_of_fault(server.fault_kind), server.fault or "server in ERROR, without a fault"
+            )
         case ServerStatus.DELETED | ServerStatus.SOFT_DELETED:
             return Fail(Result.STATUS, "the server was deleted by someone else")
         case ServerStatus.OTHER:
@@ -220,28 +222,16 @@ def _watch_probe(
     return Probe()
 
 
-#: Words in a server's fault, in lower case, and what they mean (cloud.md 3.18). All words of a row must occur.
-_FAULTS: tuple[tuple[tuple[str, ...], Result], ...] = (
-    (("quota", "exceed"), Result.QUOTA),
-    (("no valid host",), Result.CAPACITY),
-    (("exceeded maximum number of retries",), Result.CAPACITY),
-    (("insufficient compute resources",), Result.CAPACITY),
-    (("failed to allocate the network",), Result.CAPACITY),
-    (("ipaddressgenerationfailure",), Result.CAPACITY),
-    (("no more ip addresses",), Result.CAPACITY),
-    (("externalipaddressexhausted",), Result.CAPACITY),
-    (("did not finish being created",), Result.CAPACITY),
-    (("image", "could not be found"), Result.IMAGE),
-)
+_RESULTS = {
+    FaultKind.QUOTA: Result.QUOTA,
+    FaultKind.CAPACITY: Result.CAPACITY,
+    FaultKind.IMAGE: Result.IMAGE,
+}
 
 
-def result_of_fault(fault: str) -> Result:
-    """How an attempt counts whose server went to ERROR with this fault message."""
-    text = fault.lower()
-    for words, result in _FAULTS:
-        if all(word in text for word in words):
-            return result
-    return Result.STATUS
+def result_of_fault(kind: FaultKind | None) -> Result:
+    """How an attempt counts whose server went to ERROR with a fault of this kind."""
+    return _RESULTS.get(kind, Result.STATUS) if kind else Result.STATUS
 
 
 class After(enum.Enum):

@@ -126,14 +126,17 @@ class OpenStackCloud:
             has_network=has_network,
             may_need_floating_ips=has_network and may_need_floating_ips(self._settings, topology),
             has_volumes=self._volumes.present(),
+            precreates_ports=has_network and self._settings.port_mode == "precreate",
+            project_is_dedicated=self._settings.project_is_dedicated,
         )
 
     def close(self) -> None:
         self._limiter.close()
         self._session.close()
 
-    def limits(self) -> Resources:
-        return self._compute.limits()
+    def limits(self, *, volumes: bool = False) -> Resources:
+        limits = self._compute.limits()
+        return {**limits, **self._volumes.limits()} if volumes and self._volumes.present() else limits
 
     def quotas(self) -> tuple[Quota, ...]:
         return self._compute.quotas()

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from poolmgr.cloud.faults import fault_kind
 from poolmgr.cloud.openstack.addresses import AddressRules, addresses_of
 from poolmgr.cloud.openstack.floating import GuestPort
 from poolmgr.cloud.openstack.topology import Network
@@ -39,13 +40,15 @@ class ServerReader:
         """A server of `GET /servers/detail` or `GET /servers/<id>`."""
         status = str(raw.get("status") or "UNKNOWN").upper()
         fault = raw.get("fault")
+        message = str(fault.get("message") or "") if fault else ""
         return Server(
             id=raw["id"],
             name=raw.get("name") or "",
             status=_STATUS.get(status, ServerStatus.OTHER),
             status_text=status,
             task_state=raw.get("OS-EXT-STS:task_state"),
-            fault=str(fault.get("message") or "") if fault else "",
+            fault=message,
+            fault_kind=fault_kind(message) if fault else None,
             metadata=raw.get("metadata") or {},
             addresses=self._addresses(raw),
             az=raw.get("OS-EXT-AZ:availability_zone") or None,

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.errors import NotFound
-from poolmgr.model.server import Listing, Owner, Volume, owner_of_metadata
+from poolmgr.model.resources import Resources
+from poolmgr.model.server import Listing, Owner, Quota, Volume, owner_of_metadata
 from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,19 @@ class Volumes:
 
     def present(self) -> bool:
         return self._service.endpoint() is not None
+
+    def limits(self) -> Resources:
+        """The limits of volumes and volume-gb; unlimited and unknown ones are absent."""
+        return {q.resource: q.limit for q in self.quotas() if q.limit is not None}
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """Limits and use of volumes and volume-gb; () where the cloud does not tell."""
+        try:
+            document = self._service.get("/limits").json()
+        except (Forbidden, NotFound) as error:
+            log.debug("the cloud tells no limits of volumes: %s", error)
+            return ()
+        return quotas_of((document.get("limits") or {}).get("absolute") or {})
 
     def list(self) -> Listing[Volume]:
         started_at = self._clock.monotonic()
@@ -58,6 +73,27 @@ def volume_of(raw: Mapping[str, Any]) -> Volume:
         owner=owner_of_metadata(raw.get("metadata") or {}),
         created_at=_epoch(raw.get("created_at")),
     )
+
+
+def quotas_of(absolute: Mapping[str, Any]) -> tuple[Quota, ...]:
+    """Cinder's absolute limits (Block Storage API v3 reference, "Limits"); -1 is unlimited."""
+    names = {
+        "volumes": ("maxTotalVolumes", "totalVolumesUsed"),
+        "volume-gb": ("maxTotalVolumeGigabytes", "totalGigabytesUsed"),
+    }
+    return tuple(
+        Quota(
+            service="block-storage",
+            resource=name,
+            limit=_at_least_0(absolute.get(most)),
+            used=_at_least_0(absolute.get(used)),
+        )
+        for name, (most, used) in names.items()
+    )
+
+
+def _at_least_0(value: object) -> float | None:
+    return value if isinstance(value, int | float) and value >= 0 else None
 
 
 def _epoch(text: object) -> float | None:
