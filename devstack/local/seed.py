@@ -91,10 +91,6 @@ class Cloud:
     def project_id(self) -> str:
         return self.session.get_project_id()
 
-    def has(self, kind: str) -> bool:
-        catalog = self.session.auth.get_access(self.session).service_catalog.catalog
-        return any(service["type"] == kind for service in catalog)
-
 
 def pool_names(clouds_yaml: str) -> list[str]:
     with open(clouds_yaml, encoding="utf-8") as source:
@@ -212,9 +208,8 @@ def set_quotas(admin: Cloud, cloud: Cloud) -> None:
     admin.compute.send(
         "PUT", f"/os-quota-sets/{cloud.project_id}", {"quota_set": {**compute, "key_pairs": 100}}
     )
-    if admin.has("volumev3"):
-        volume = {"volumes": volumes, "gigabytes": volumes if volumes < 0 else volumes * 10}
-        admin.volume.send("PUT", f"/os-quota-sets/{cloud.project_id}", {"quota_set": volume})
+    volume = {"volumes": volumes, "gigabytes": volumes if volumes < 0 else volumes * 10}
+    admin.volume.send("PUT", f"/os-quota-sets/{cloud.project_id}", {"quota_set": volume})
 
 
 def upload_image(admin: Cloud, name: str, path: str) -> None:

@@ -18,7 +18,7 @@ esac
 {
     # shellcheck source=lib/settings.sh
     . "$(dirname "${BASH_SOURCE[0]}")/lib/settings.sh"
-    for piece in process install backends sections keystone glance placement nova neutron qemu; do
+    for piece in process install backends sections keystone glance placement nova neutron cinder swift qemu; do
         # shellcheck disable=SC1090
         . "$HERE/lib/$piece.sh"
     done
@@ -55,6 +55,8 @@ check_ports() {
     want_free placement "$PLACEMENT_PORT"
     want_free nova-api "$NOVA_PORT"
     want_free neutron "$NEUTRON_PORT"
+    want_free cinder-api "$CINDER_PORT"
+    want_free swift-proxy "$SWIFT_PORT"
 }
 
 configure() {
@@ -63,18 +65,22 @@ configure() {
     configure_placement
     configure_nova
     configure_neutron
+    configure_cinder
+    configure_swift
 }
 
-prepare_schemas() { # in two lines side by side, one a core; Nova's takes as long as all others together
+prepare_services() { # each in its first start only, in two lines side by side: these tools mostly wait for one core
     local others
-    [ -e "$STATE/done/schemas-others" ] && [ -e "$STATE/done/schemas-nova" ] && return
+    [ "$(compgen -G "$STATE/done/*" | wc -l)" -lt 7 ] || return 0
     say "schemas"
-    once schemas-others prepare_others &
+    { once keystone prepare_keystone && once neutron prepare_neutron && once placement prepare_placement; } &
     others=$!
-    once schemas-nova prepare_nova
+    once nova prepare_nova
+    once glance prepare_glance
+    once cinder prepare_cinder
+    once swift prepare_swift
     wait "$others"
 }
-prepare_others() { prepare_keystone && prepare_glance && prepare_placement && prepare_neutron; }
 
 seed() { "$SYSTEM_PYTHON" "$HERE/seed.py" "$1" "$STATE/clouds.yaml" "${@:2}"; }
 
@@ -93,17 +99,23 @@ start_services() {
     wait_for keystone 90 answers "$AUTH_URL"
     write_clouds
     seed identity "image=glance=http://$IP:$GLANCE_PORT" "placement=placement=http://$IP:$PLACEMENT_PORT" \
-        "compute=nova=http://$IP:$NOVA_PORT/v2.1" "network=neutron=http://$IP:$NEUTRON_PORT"
+        "compute=nova=http://$IP:$NOVA_PORT/v2.1" "network=neutron=http://$IP:$NEUTRON_PORT" \
+        "volumev3=cinder=http://$IP:$CINDER_PORT/v3/\$(project_id)s" \
+        "object-store=swift=http://$IP:$SWIFT_PORT/v1/AUTH_\$(project_id)s"
     wait_for rabbitmq 90 listens "$RABBIT_PORT"
-    say "Glance, Placement, Neutron, Nova"
+    say "Glance, Placement, Neutron, Nova, Cinder, Swift"
     start_glance
     start_placement
     start_neutron
     start_nova
+    start_cinder
+    start_swift
     wait_for glance 120 answers "http://$IP:$GLANCE_PORT"
     wait_for placement 120 answers "http://$IP:$PLACEMENT_PORT"
     wait_for neutron 120 answers "http://$IP:$NEUTRON_PORT"
     wait_for nova-api 120 answers "http://$IP:$NOVA_PORT"
+    wait_for cinder-api 120 answers "http://$IP:$CINDER_PORT"
+    wait_for swift-proxy 120 answers "http://$IP:$SWIFT_PORT/healthcheck"
 }
 
 start_computes() {
@@ -129,7 +141,7 @@ install_packages
 check_ports
 configure
 start_backends
-prepare_schemas
+prepare_services
 start_services
 start_computes
 say "up: export OS_CLIENT_CONFIG_FILE=$BASE/clouds.yaml (clouds admin, ${POOLS[*]})"

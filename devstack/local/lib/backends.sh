@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # What the services lean on: MariaDB, RabbitMQ, memcached.
 
-DATABASES=(keystone glance placement nova_api nova nova_cell0 neutron)
+DATABASES=(keystone glance placement nova_api nova nova_cell0 neutron cinder)
 RABBIT_URL=rabbit://openstack:$PASSWORD@$IP:$RABBIT_PORT/
 
 start_mariadb() {

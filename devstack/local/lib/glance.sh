@@ -14,7 +14,8 @@ enabled_import_methods = [glance-direct,web-download]
 node_staging_uri = file://$home/staging
 work_dir = $home/tasks
 [import_filtering_opts]
-# A test serves its image on a port that the kernel picked; the default allows 80 and 443 only.
+# A test serves its image from loopback, on a port that the kernel picked: by default neither is allowed.
+allowed_hosts = [$IP]
 allowed_ports = []
 disallowed_ports = []
 [paste_deploy]

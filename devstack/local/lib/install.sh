@@ -4,6 +4,7 @@
 COMMON_PACKAGES=(
     mariadb-server rabbitmq-server memcached uwsgi-core uwsgi-plugin-python3 curl openssl iproute2 qemu-utils
     keystone glance-api placement-api nova-api nova-conductor nova-scheduler neutron-server
+    cinder-api cinder-scheduler cinder-volume swift-proxy swift-account swift-container swift-object
     python3-openstackclient python3-pymysql python3-memcache python3-keystoneauth1 python3-requests
 )
 QEMU_PACKAGES=(

@@ -51,6 +51,8 @@ $(client placement placement)
 $(client service_user nova)
 send_service_user_token = true
 $(client cinder nova)
+catalog_info = volumev3::publicURL
+os_region_name = $REGION
 $(client neutron neutron)
 service_metadata_proxy = true
 metadata_proxy_shared_secret = $PASSWORD

@@ -36,15 +36,15 @@ service_token_roles = service
 END
 }
 
-# Schema changes run once per state: each of these tools needs seconds for its imports alone.
+# Schemas, keys and rings are made once per state: each of these tools needs seconds for its imports alone.
 once() { # NAME COMMAND...
     local name=$1
     shift
     [ -e "$STATE/done/$name" ] && return
     mkdir -p "$STATE/done"
-    "$@" >>"$LOG/$name.log" 2>&1 || {
-        tail -n 5 "$LOG/$name.log" >&2
-        die "$name failed; see $LOG/$name.log"
+    "$@" >>"$LOG/prepare-$name.log" 2>&1 || {
+        tail -n 5 "$LOG/prepare-$name.log" >&2
+        die "$name could not be prepared; see $LOG/prepare-$name.log"
     }
     touch "$STATE/done/$name"
 }

@@ -44,7 +44,6 @@ EXTRA_RELAY=${EXTRA_RELAY:-}      # further ports of this machine to show inside
 
 # Swift takes files of at most this size in one piece, so that larger ones have to come in segments.
 SWIFT_MAX_FILE_MIB=${SWIFT_MAX_FILE_MIB:-64}
-SWIFT_MIN_SEGMENT_BYTES=${SWIFT_MIN_SEGMENT_BYTES:-1024}
 
 # Debian's services run with Debian's Python: another one that stands first in PATH (pyenv, a virtual environment)
 # would hand its prefix to uwsgi's embedded interpreter.
