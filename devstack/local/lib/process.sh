@@ -29,12 +29,12 @@ stop() { # NAME: asks its process group to end, and after 15 s ends it
     local pid _
     if alive "$1"; then
         read -r pid _ <"$RUN/$1.pid"
-        kill -TERM -- "-$pid" 2>/dev/null
+        kill -TERM -- "-$pid" 2>/dev/null || true
         for _ in {1..150}; do
             kill -0 -- "-$pid" 2>/dev/null || break
             sleep 0.1
         done
-        kill -KILL -- "-$pid" 2>/dev/null
+        kill -KILL -- "-$pid" 2>/dev/null || true # for what is left of it, most times nothing
     fi
     rm -f "$RUN/$1.pid"
 }

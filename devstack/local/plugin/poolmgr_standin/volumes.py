@@ -95,13 +95,13 @@ class FileVolumeDriver(driver.VolumeDriver):
     def remove_export(self, context, volume):
         pass
 
-    def initialize_connection(self, volume, connector, **kwargs):
+    def initialize_connection(self, volume, _connector, **_kwargs):
         if not self.configuration.file_loop:
             return {"driver_volume_type": "fake", "data": {"volume_id": volume.id}}
         device = self._loop_device(volume) or self._losetup("--find", "--show", self.local_path(volume))
         return {"driver_volume_type": "local", "data": {"device_path": device}}
 
-    def terminate_connection(self, volume, connector, **kwargs):
+    def terminate_connection(self, volume, _connector, **_kwargs):
         self._release(volume)
 
     def _release(self, volume):
