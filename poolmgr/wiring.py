@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 
+from poolmgr.cloud.vendor import VendorProfiles
 from poolmgr.config.clouds import Clouds, load_clouds
 from poolmgr.config.load import load
 from poolmgr.config.settings import OpenStackProvider, Settings
@@ -156,7 +157,11 @@ class LauncherDaemon:
 
     def _load(self) -> Settings:
         loaded = load(self._config_path, secure=self._secure_path, environ=self._environ, check_clouds=False)
-        self._clouds = load_clouds(environ=self._environ)
+        self._clouds = load_clouds(
+            environ=self._environ,
+            paths=loaded.settings.clouds_files or None,
+            remote=VendorProfiles(self._clock, self._environ),
+        )
         for warning in (*loaded.warnings, *self._clouds.warnings):
             log.warning("%s", warning)
         return loaded.settings

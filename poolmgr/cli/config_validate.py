@@ -8,11 +8,13 @@ import os
 from collections.abc import Sequence
 
 from poolmgr.cli.commandline import Subcommands, add_command, print_error
+from poolmgr.cloud.vendor import VendorProfiles
 from poolmgr.config.clouds import Clouds, load_clouds
 from poolmgr.config.load import examine
 from poolmgr.config.problem import Problem, Severity
 from poolmgr.config.settings import OpenStackProvider, Settings
 from poolmgr.errors import ConfigError
+from poolmgr.runtime.clock import SystemClock
 
 DESCRIPTION = """\
 Check the configuration file (and the secure file, if -s names one) exactly as the daemons do, and print everything
@@ -39,7 +41,11 @@ def run(args: argparse.Namespace) -> int:
     unreadable = False
     clouds = None
     try:
-        clouds = load_clouds(environ=os.environ)
+        clouds = load_clouds(
+            environ=os.environ,
+            paths=clouds_files(args),
+            remote=VendorProfiles(SystemClock(), os.environ, download=None),
+        )
     except ConfigError as error:  # told, but it must not hide what is wrong in the file
         print_error("config-validate", error)
         unreadable = True
@@ -51,6 +57,12 @@ def run(args: argparse.Namespace) -> int:
             print(problem)
         print(verdict(args.config, problems))
     return 1 if unreadable or any(p.severity is Severity.ERROR for p in problems) else 0
+
+
+def clouds_files(args: argparse.Namespace) -> Sequence[str] | None:
+    """Where the file says that clouds.yaml is; None: it says nothing, or cannot be read, which is told later."""
+    settings = examine(args.config, secure=args.secure, environ=os.environ, complete=False).settings
+    return settings.clouds_files or None if settings else None
 
 
 def found(args: argparse.Namespace, clouds: Clouds | None) -> list[Problem]:

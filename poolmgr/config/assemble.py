@@ -70,6 +70,7 @@ def settings_from(main: Part, secure: Part | None) -> Settings:
             images_dir="images-dir",
             build_log_dir="build-log-dir",
             build_log_retention="build-log-retention",
+            clouds_files="clouds-files",
             statsd_escape="statsd-escape",
         ),
     )

@@ -33,7 +33,7 @@ _APART = OPTIONS | {"regions", "networks", "cache"}
 _PLAIN = (
     "api_timeout", "use_external_network", "use_internal_network", "floating_ip_source", "secgroup_source",
     "private", "image_format", "image_api_use_tasks", "image_upload_method", "image_content_may_change",
-    "disable_vendor_agent", "server_poll", "port_mode", "project_is_dedicated",
+    "disable_vendor_agent", "server_poll", "port_mode", "volume_mode", "project_is_dedicated", "profile",
 )  # fmt: skip
 
 _LONE_FLAGS = ("nat_source", "nat_destination", "default_interface")
@@ -198,7 +198,7 @@ def _of_service(by_service: Mapping[str, Any], service: str) -> Any:
 def _networks(values: Mapping[str, Any], merged: Layer) -> tuple[CloudNetwork, ...]:
     given = merged.keys.get("networks")
     if given is None or given.value in (None, []):
-        return tuple(_old_networks(values))
+        return tuple(_old_networks(values, merged))
     for key in ("external_network", "internal_network"):
         if key in values:
             merged.keys[key].spot.error("cannot stand beside 'networks'", found="", key=True)
@@ -209,8 +209,10 @@ def _networks(values: Mapping[str, Any], merged: Layer) -> tuple[CloudNetwork, .
     return tuple(_network(part) for part in parts if part.name)
 
 
-def _old_networks(values: Mapping[str, Any]) -> Iterator[CloudNetwork]:
+def _old_networks(values: Mapping[str, Any], merged: Layer) -> Iterator[CloudNetwork]:
     """The two keys from before `networks`."""
+    for key in {"external_network", "internal_network"} & values.keys():
+        merged.keys[key].spot.warning(f"{key!r} is out of date", found="", hint="use 'networks'", key=True)
     if "external_network" in values:
         yield CloudNetwork(
             name=values["external_network"],

@@ -76,7 +76,7 @@ def _directories(environ: Mapping[str, str], home: str, cwd: str | None) -> Iter
     if environ.get("XDG_CONFIG_HOME"):
         yield os.path.join(environ["XDG_CONFIG_HOME"], "openstack")
     yield os.path.join(home, ".config", "openstack")
-    for directory in environ.get("XDG_CONFIG_DIRS", "").split(":"):
+    for directory in (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":"):
         if directory:
             yield os.path.join(directory, "openstack")
     yield _SITE

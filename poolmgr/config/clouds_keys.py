@@ -181,6 +181,7 @@ KEYS: Mapping[str, Shape] = {
     "metrics": MAPPING,
     "server_poll": _one_of("auto", "full", "incremental"),
     "port_mode": _one_of("nova", "precreate"),
+    "volume_mode": _one_of("nova", "precreate"),
     "project_is_dedicated": FLAG,
     "allow_unrenewable_auth": FLAG,
 }

@@ -25,6 +25,7 @@ from poolmgr.config.shape import (
     NAME,
     PORT,
     TEXT,
+    TEXTS,
     WRONG,
     Advice,
     ListOf,
@@ -154,6 +155,7 @@ MAIN = Section(
         "zookeeper-tls": TLS,
         "zookeeper-plaintext": FLAG,  # ours: a connection without TLS has to be asked for
         "zookeeper-timeout": Value(schema=_positive_seconds, allowed="seconds, more than 0"),
+        "clouds-files": TEXTS,  # ours: the files that may be clouds.yaml, instead of the usual places
         "statsd-escape": FLAG,  # ours: names do not add levels to metrics
         "labels": ListOf(item=LABEL, what="labels"),
         "diskimages": ListOf(item=DISKIMAGE, what="disk images"),

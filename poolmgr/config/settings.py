@@ -204,6 +204,7 @@ class Settings:
     images_dir: str | None = None
     build_log_dir: str = "/var/log/nodepool/builds"
     build_log_retention: int = 7
+    clouds_files: tuple[str, ...] = ()  # the first that exists is clouds.yaml; (): the usual places
     statsd_escape: bool = (
         False  # dots in names that go into metrics become "_"; off: as the reference sends them
     )
@@ -256,6 +257,7 @@ class CloudSettings:
     """
 
     name: str
+    profile: str | None = None  # the vendor profile its settings lie over, or that vendor's URL
     auth_type: str = "password"  # an installed keystoneauth plugin
     auth: Mapping[str, Any] = field(default_factory=dict, repr=False)
     region_name: str | None = None  # None: the cloud's only one, not named
@@ -281,6 +283,7 @@ class CloudSettings:
     disable_vendor_agent: Mapping[str, str] = field(default_factory=dict)  # image properties
     server_poll: str = "auto"  # auto, full, incremental
     port_mode: str = "nova"  # nova, precreate
+    volume_mode: str = "nova"  # nova, precreate: who makes the volume that a server boots from
     project_is_dedicated: bool = False  # nobody else uses the project: leftovers without a tag may go
     expiration: Mapping[str, float] = field(
         default_factory=dict

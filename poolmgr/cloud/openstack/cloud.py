@@ -323,6 +323,10 @@ def refuse_unsupported(settings: CloudSettings) -> None:
         raise NotSupported(
             f"cloud {settings.name}: port_mode {settings.port_mode} is not supported yet: use nova"
         )
+    if settings.volume_mode != "nova":
+        raise NotSupported(
+            f"cloud {settings.name}: volume_mode {settings.volume_mode} is not supported yet: use nova"
+        )
     if settings.server_poll == "incremental":
         raise NotSupported(f"cloud {settings.name}: server_poll incremental is not supported yet: use auto")
     if settings.floating_ip_source is NetworkApi.NOVA and settings.requires_floating_ip:

@@ -1,6 +1,7 @@
 """`poolmgr config-validate`: what is checked, and what the exit code says."""
 
 import json
+import os
 
 import pytest
 
@@ -119,3 +120,12 @@ def test_the_secure_file_is_checked_too(place, capsys):
     code = main.main(["-c", str(place / "np.yaml"), "-s", str(place / "secure.yaml"), "config-validate"])
     assert code == 1
     assert "secure.yaml:1" in capsys.readouterr().out
+
+
+def test_the_file_may_say_where_clouds_yaml_is(place, capsys):
+    (place / "ours.yaml").write_text(CLOUDS.replace("acme:", "acne:"))
+    (place / "clouds.yaml").write_text(CLOUDS)
+    assert validate(place, f"clouds-files: [{place}/none.yaml, {place}/ours.yaml]\n{GOOD}") == 0
+    del os.environ["OS_CLIENT_CONFIG_FILE"]  # it goes first
+    assert validate(place, f"clouds-files: [{place}/none.yaml, {place}/ours.yaml]\n{GOOD}") == 1
+    assert "did you mean 'acne'?" in capsys.readouterr().out

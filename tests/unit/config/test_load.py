@@ -17,6 +17,7 @@ images-dir: /i
 build-log-dir: /l
 build-log-retention: 3
 statsd-escape: true
+clouds-files: [/c, /d]
 max-hold-age: 100
 tenant-resource-limits: [{tenant-name: t, max-servers: 1, max-cores: 2, max-ram: 3, max-volumes: 4, max-volume-gb: 5,
                           L-1: 6}]
@@ -88,7 +89,7 @@ def test_every_key_arrives_in_the_settings(look):
         "/l",
         3,
     )
-    assert (full.statsd_escape, full.max_hold_age) == (True, 100)
+    assert (full.statsd_escape, full.max_hold_age, full.clouds_files) == (True, 100, ("/c", "/d"))
     limits = {"instances": 1, "cores": 2, "ram": 3, "volumes": 4, "volume-gb": 5}
     assert full.tenants == {"t": records.TenantLimits(name="t", limits={**limits, "L-1": 6})}
     assert full.labels["small"] == records.Label(name="small", min_ready=2, max_ready_age=60)

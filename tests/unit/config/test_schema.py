@@ -80,6 +80,7 @@ GOOD = [
     ("top", "zookeeper-timeout: 20"),  # the reference's validator insists on a float
     ("top", "zookeeper-timeout: 20.5"),
     ("top", "statsd-escape: true"),
+    ("top", "clouds-files: [/etc/ci/clouds.yaml]"),
     ("top", "max-hold-age: -1"),
     ("webapp", "listen_address: '::'"),
     ("tenant", "max-servers: 1"),

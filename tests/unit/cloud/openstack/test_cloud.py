@@ -53,6 +53,7 @@ def test_clouds_in_which_floating_ips_may_come_up(settings, topology, may):
     ("settings", "word"),
     [
         (cloud(port_mode="precreate"), "port_mode precreate"),
+        (cloud(volume_mode="precreate"), "volume_mode precreate"),
         (cloud(server_poll="incremental"), "server_poll incremental"),
         (cloud(floating_ip_source=NetworkApi.NOVA, requires_floating_ip=True), "compute service"),
     ],
