@@ -45,7 +45,7 @@ class _Entry:
 
     spot: Spot
     layer: Layer
-    files: str
+    files: str  # "": it is the environment's
 
 
 def choose(
@@ -76,13 +76,10 @@ def choose(
     clouds = load_clouds(
         paths=paths, environ=environ, cwd=os.getcwd(), env=env, lasting=lasting, remote=remote
     )
-    examined = clouds.examine(*clouds.chosen(name, region), overrides=overrides)
-    for problem in (*clouds.warnings, *examined.problems):
-        if problem.severity is Severity.WARNING:
-            log.warning("%s", problem)
-    refuse_errors(examined.problems)
-    assert examined.settings is not None  # there was no error
-    return examined.settings
+    for warning in clouds.warnings:
+        log.warning("%s", warning)
+    name, region = clouds.chosen(name, region)
+    return clouds.get(name, region, overrides=overrides)
 
 
 def load_clouds(
@@ -147,6 +144,7 @@ class Clouds:
         self._profiles = profiles
         self._plugins = plugins
         self._lasting = lasting
+        self._told: set[Problem] = set()  # warnings that were logged
 
     @property
     def file(self) -> str | None:
@@ -189,13 +187,20 @@ class Clouds:
         """`regions` by cloud, as `load` takes it to check providers."""
         return {name: self.regions(name) for name in self.names()}
 
-    def get(self, name: str, region: str | None = None) -> CloudSettings:
-        """The settings of one cloud in `region`; None is its default one.
+    def get(
+        self, name: str, region: str | None = None, *, overrides: Mapping[str, Any] | None = None
+    ) -> CloudSettings:
+        """The settings of one cloud in `region`; None is its default one. `overrides` as in `examine`.
 
-        Raises ConfigError with a line for each finding when they cannot be used, or there is no such cloud.
+        Warnings are logged, each once. Raises ConfigError with a line for each finding when they cannot be used, or
+        there is no such cloud.
         """
-        examined = self.examine(name, region)
+        examined = self.examine(name, region, overrides=overrides)
         refuse_errors(examined.problems)
+        for warning in examined.problems:
+            if warning not in self._told:
+                log.warning("%s", warning)
+        self._told.update(examined.problems)
         assert examined.settings is not None  # there was no error
         return examined.settings
 
@@ -256,7 +261,7 @@ class Clouds:
         if self._environment is not None and name == self._from_environment:
             spot = Spot(self._environment, problems, hidden=True)
             layer = environment_layer(self._environment, problems)
-            return _Entry(spot=spot, layer=layer, files="the environment")
+            return _Entry(spot=spot, layer=layer, files="")
         spots = [spot.step(name) for spot in self._sections(problems) if name in spot.value]
         if spots:
             layer = Layer()

@@ -13,13 +13,13 @@ from poolmgr.config.clouds_keys import (
     KEYS,
     NETWORKS,
     NULL_COUNTS,
-    SECONDS,
     SERVICE_KEYS,
     SERVICES,
     reason_to_ignore,
 )
 from poolmgr.config.clouds_layers import Given, Layer
 from poolmgr.config.clouds_plugins import OPTIONS
+from poolmgr.config.clouds_values import SECONDS
 from poolmgr.config.problem import did_you_mean
 from poolmgr.config.settings import CloudNetwork, CloudService, CloudSettings
 from poolmgr.config.shape import NAME, PORT, WRONG, Part, Shape
@@ -97,9 +97,9 @@ def checked(key: str, given: Given) -> Any:
     """The value of a cloud's key as its shape returns it; WRONG when there is none to use, which is reported."""
     if key in _APART or (given.value is None and key not in NULL_COUNTS):
         return WRONG
-    shape = KEYS.get(key) or SERVICE_KEYS.get(key)
-    if shape is not None:
-        return shape.check(given.value, given.spot)
+    known = KEYS.get(key) or SERVICE_KEYS.get(key)
+    if known is not None:
+        return known.shape.check(given.value, given.spot)
     reason = reason_to_ignore(key)
     if reason is None:
         given.spot.doubt("unknown key", found="", hint=did_you_mean(key, _ALL_KEYS), key=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from poolmgr.config.clouds_keys import secret_text
 from poolmgr.config.clouds_layers import Given, Layer, hidden
 from poolmgr.config.clouds_plugins import (
     ALIASES,
@@ -24,6 +23,7 @@ from poolmgr.config.clouds_plugins import (
     how_to_install,
     with_methods,
 )
+from poolmgr.config.clouds_values import secret_text
 from poolmgr.config.problem import did_you_mean, kind
 from poolmgr.config.shape import Spot
 
@@ -51,8 +51,8 @@ def read_auth(
 ) -> Auth:
     """How to log in, as the merged `layer` says; everything wrong is reported.
 
-    `entry` is the cloud's place, `files` names those that were read for it, `plugins` are the installed ones.
-    `lasting`: what cannot log in again is refused, unless the cloud allows it.
+    `entry` is the cloud's place, `files` names those that were read for it ("": it is the environment), `plugins` are
+    the installed ones. `lasting`: what cannot log in again is refused, unless the cloud allows it.
     """
     name = _plugin_name(layer.keys.get("auth_type"), plugins)
     options = _together(layer, OLD_NAMES.get(name, {}))
@@ -189,8 +189,14 @@ def _check_needs(name: str, plugin: Plugin, given: Mapping[str, Given], entry: S
                 f"{' or '.join(group)} is missing",
                 found="",
                 allowed=f"auth_type {name} needs it",
-                hint=f"it is neither there nor beside auth in {files}",
+                hint=f"it is neither there nor beside auth in {files}"
+                if files
+                else f"set {_variables(group)}",
             )
+
+
+def _variables(options: tuple[str, ...]) -> str:
+    return " or ".join(f"OS_{option.upper()}" for option in options)
 
 
 def _domains(plugin: Plugin, given: Mapping[str, Given]) -> list[tuple[str, ...]]:

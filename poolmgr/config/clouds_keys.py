@@ -1,19 +1,26 @@
-"""The keys of a cloud and of its networks, and what their values have to look like (cloud.md 1.5, 1.6).
-
-YAML types are kept. Where the reference took texts for numbers or booleans, so do we, as long as nothing can be
-misread; 2.60 for a microversion can, as YAML makes 2.6 of it.
-"""
+"""The keys of a cloud and of its networks (cloud.md 1.5, 1.6): one table, from which the manual is made too."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import voluptuous as vol
 
-from poolmgr.config.settings import NetworkApi
-from poolmgr.config.shape import NAME, TEXT, Advice, ListOf, Section, Shape, Value, quoting_hint
+from poolmgr.config.clouds_values import (
+    CONCURRENCIES,
+    FLAG,
+    INTERFACES,
+    MAPPING,
+    MICROVERSION,
+    NETWORK_API,
+    PROPERTIES,
+    RATES,
+    SECONDS,
+    VERSION,
+    one_of,
+)
+from poolmgr.config.shape import NAME, TEXT, ListOf, Section, Shape, Value
 
 #: The services we use by their key in CloudSettings.services, each with its prefixes, first the preferred.
 SERVICES: dict[str, tuple[str, ...]] = {
@@ -39,151 +46,76 @@ _OTHER_SERVICES = (
     "shared_file_system", "share", "sharev2", "workflow", "workflowv2",
 )  # fmt: skip
 
-_UNQUOTED = "quote it: YAML cannot tell {0} from {0}0"
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """A key of a cloud: what its value looks like, and what it means, for the manual; "" for old spellings."""
+
+    shape: Shape
+    meaning: str = ""
 
 
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    raise vol.Invalid("no boolean")
+def _key(shape: Shape, meaning: str = "") -> Key:
+    return Key(shape=shape, meaning=meaning)
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError as error:
-            raise vol.Invalid("no number") from error
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise vol.Invalid("no positive number")
-    return float(value)
-
-
-def _whole(value: Any) -> int:
-    number = _number(value)
-    if number != int(number):
-        raise vol.Invalid("no whole number")
-    return int(number)
-
-
-def _version(value: Any) -> str:
-    """`2`, `"2.0"`, `3`, `v3`. Floats are written with one digit or two, and 2.10 is never one of them."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise vol.Invalid("no version")
-    if isinstance(value, float) and value not in (1.0, 1.1, 2.0, 2.1, 3.0) and _may_lack_a_zero(value):
-        raise Advice(_UNQUOTED.format(value))
-    text = str(value).removeprefix("v")
-    if not re.fullmatch(r"\d+(\.\d+)?", text):
-        raise vol.Invalid("no version")
-    return text
-
-
-def _microversion(value: Any) -> str:
-    if isinstance(value, float) and _may_lack_a_zero(value):
-        raise Advice(_UNQUOTED.format(value))
-    text = str(value)
-    if isinstance(value, bool) or not re.fullmatch(r"\d+\.\d+", text):
-        raise vol.Invalid("no microversion")
-    return text
-
-
-def _may_lack_a_zero(value: float) -> bool:
-    return len(str(value).partition(".")[2]) == 1
-
-
-def _interfaces(value: Any) -> tuple[str, ...]:
-    """One or several, also in the spelling of the version 2 catalog: `publicURL`."""
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not names:
-        raise vol.Invalid("no interfaces")
-    short = tuple(str(name).removesuffix("URL") for name in names)
-    if not set(short) <= {"public", "internal", "admin"}:
-        raise vol.Invalid("no such interface")
-    return short
-
-
-def _network_api(value: Any) -> NetworkApi | None:
-    """YAML's none is the text "none", its null is None: people write either."""
-    if value is None or (isinstance(value, str) and value.lower() in ("none", "null", "")):
-        return None
-    if isinstance(value, str) and value.lower() in ("neutron", "nova"):
-        return NetworkApi(value.lower())
-    raise vol.Invalid("no such service")
-
-
-def _per_service(value: Any, single: Any) -> dict[str, Any]:
-    """What is said of each service; "" stands for all that are not named."""
-    if not isinstance(value, dict):
-        return {"": single(value)}
-    return {str(name).replace("-", "_"): single(each) for name, each in value.items()}
-
-
-def _properties(value: Any) -> dict[str, str]:
-    """Image properties are texts: True becomes "True", as xenapi_use_agent wants it."""
-    if not isinstance(value, dict) or not all(isinstance(each, (str, int, float)) for each in value.values()):
-        raise vol.Invalid("no mapping of texts")
-    return {str(name): str(each) for name, each in value.items()}
-
-
-FLAG = Value(schema=_flag, allowed="true or false")
-SECONDS = Value(schema=_number, allowed="seconds, more than 0")
-VERSION = Value(schema=_version, allowed="a version like 2 or '2.1'")
-MICROVERSION = Value(schema=_microversion, allowed="a microversion like '2.67'")
-INTERFACES = Value(schema=_interfaces, allowed="public, internal, admin, or a list of these")
-NETWORK_API = Value(schema=_network_api, allowed="neutron, nova, none")
-RATES = Value(
-    schema=lambda value: _per_service(value, _number),
-    allowed="calls per second, for all services or by service",
-)
-CONCURRENCIES = Value(
-    schema=lambda value: _per_service(value, _whole), allowed="parallel calls, for all services or by service"
-)
-PROPERTIES = Value(schema=_properties, allowed="a mapping of image properties to texts")
-MAPPING = Value(schema={str: object}, allowed="a mapping")
-
-
-def _one_of(*words: str) -> Value:
-    return Value(schema=vol.In(words), allowed=", ".join(words))
-
-
-#: Keys of a cloud besides those of single services. `auth` and `regions` are read before these.
-KEYS: Mapping[str, Shape] = {
-    "profile": NAME,
-    "auth_type": Value(schema=vol.Any(str, None), allowed="the name of an authentication plugin"),
-    "region_name": TEXT,
-    "interface": INTERFACES,
-    "verify": FLAG,
-    "insecure": FLAG,
-    "cacert": NAME,
-    "cert": NAME,
-    "key": NAME,
-    "api_timeout": SECONDS,
-    "image_format": NAME,
-    "image_api_use_tasks": FLAG,
-    "image_upload_method": _one_of("auto", "put", "import", "web-download", "tasks", "v1"),
-    "image_content_may_change": FLAG,
-    "disable_vendor_agent": PROPERTIES,
-    "floating_ip_source": NETWORK_API,
-    "requires_floating_ip": FLAG,
-    "secgroup_source": NETWORK_API,
-    "external_network": NAME,
-    "internal_network": NAME,
-    "use_external_network": FLAG,
-    "use_internal_network": FLAG,
-    "private": FLAG,
-    "force_ipv4": FLAG,
-    "prefer_ipv6": FLAG,
-    "broken_ipv6": FLAG,
-    "rate_limit": RATES,
-    "concurrency": CONCURRENCIES,
-    "metrics": MAPPING,
-    "server_poll": _one_of("auto", "full", "incremental"),
-    "port_mode": _one_of("nova", "precreate"),
-    "volume_mode": _one_of("nova", "precreate"),
-    "project_is_dedicated": FLAG,
-    "allow_unrenewable_auth": FLAG,
+#: Keys of a cloud besides those of single services. `auth`, `regions` and `networks` have readers of their own.
+KEYS: Mapping[str, Key] = {
+    "profile": _key(NAME, "The vendor profile that this cloud's keys lie over, or the vendor's URL."),
+    "auth_type": _key(
+        Value(schema=vol.Any(str, None), allowed="the name of an authentication plugin"),
+        "How to log in: a plugin of keystoneauth. Its options are in ``auth``.",
+    ),
+    "region_name": _key(TEXT, "The region, when ``regions`` does not list several."),
+    "interface": _key(INTERFACES, "Which endpoints of the catalog are used; several in order of preference."),
+    "verify": _key(FLAG, "Whether certificates are verified. ``false`` beats ``cacert``."),
+    "insecure": _key(FLAG),
+    "cacert": _key(NAME, "File with the authorities that certificates are verified with."),
+    "cert": _key(NAME, "File with a client certificate."),
+    "key": _key(NAME, "File with its key, where that is not in the same file."),
+    "api_timeout": _key(
+        SECONDS, "Seconds to wait for an answer. Not set: 10 to connect, 60 between parts of an answer."
+    ),
+    "rate_limit": _key(RATES, "Calls per second, besides a provider's ``rate``."),
+    "concurrency": _key(CONCURRENCIES, "Calls at the same time."),
+    "image_format": _key(
+        NAME, "The format that servers boot from; decides which file of a build is uploaded."
+    ),
+    "image_upload_method": _key(
+        one_of("auto", "put", "import", "web-download", "tasks", "v1"), "How images get into the cloud."
+    ),
+    "image_api_use_tasks": _key(FLAG, "Images are imported from the object store by a task."),
+    "image_content_may_change": _key(FLAG, "The cloud converts images: checksums are not compared."),
+    "disable_vendor_agent": _key(PROPERTIES, "Properties for every image that is uploaded."),
+    "floating_ip_source": _key(
+        NETWORK_API, "The service that floating IPs come from; ``none``: the cloud has none."
+    ),
+    "requires_floating_ip": _key(
+        FLAG, "Whether servers need a floating IP to be reached. Not set: found out from the networks."
+    ),
+    "secgroup_source": _key(NETWORK_API, "The service of the security groups; ``none``: the cloud has none."),
+    "use_external_network": _key(
+        FLAG, "``false``: no network is taken for external unless ``networks`` says so."
+    ),
+    "use_internal_network": _key(
+        FLAG, "``false``: no network is taken for internal unless ``networks`` says so."
+    ),
+    "external_network": _key(NAME),
+    "internal_network": _key(NAME),
+    "private": _key(FLAG, "We run inside of the cloud: private addresses are used, floating IPs never made."),
+    "force_ipv4": _key(FLAG, "IPv6 addresses are never used."),
+    "prefer_ipv6": _key(FLAG),
+    "broken_ipv6": _key(FLAG),
+    "server_poll": _key(one_of("auto", "full", "incremental"), "How the list of servers is kept up to date."),
+    "port_mode": _key(one_of("nova", "precreate"), "Who makes a server's ports."),
+    "volume_mode": _key(one_of("nova", "precreate"), "Who makes the volume that a server boots from."),
+    "project_is_dedicated": _key(
+        FLAG, "Nobody else uses the project: leftovers without our mark are deleted too."
+    ),
+    "allow_unrenewable_auth": _key(FLAG, "A daemon may log in with what ends with its token."),
+    "metrics": _key(
+        MAPPING, "``statsd`` with ``host``, ``port`` and ``prefix``, for the metrics of the API calls."
+    ),
 }
 
 #: Keys where null is a value; everywhere else it is the same as no key.
@@ -202,26 +134,33 @@ IGNORED: Mapping[str, str] = {
     "timeout": "",
 }
 
-_SERVICE_KEYS: Mapping[str, Shape] = {
-    "api_version": VERSION,
-    "default_microversion": MICROVERSION,
-    "endpoint_override": NAME,
-    "endpoint": NAME,
-    "interface": INTERFACES,
-    "service_type": NAME,
-    "service_name": NAME,
+#: Keys of single services, by their endings.
+ENDINGS: Mapping[str, Key] = {
+    "api_version": _key(
+        VERSION, "Its major version; not set: the best that we can use. ``2.N`` of compute is a microversion."
+    ),
+    "default_microversion": _key(MICROVERSION, "The microversion of its calls; the cloud has to offer it."),
+    "interface": _key(INTERFACES, "As ``interface``."),
+    "endpoint_override": _key(
+        NAME,
+        "Its URL, without looking into the catalog. ``{region_name}``, ``%(project_id)s`` and ``%(user_id)s`` are "
+        "filled in.",
+    ),
+    "endpoint": _key(NAME),
+    "service_type": _key(NAME, "Its type in the catalog."),
+    "service_name": _key(NAME, "Its name in the catalog, where a type is there twice."),
 }
 _IGNORED_SERVICE_KEYS = tuple(key for key in IGNORED if "retr" in key)
 
 #: Keys of single services: `compute_api_version`, `has_network`.
-SERVICE_KEYS: Mapping[str, Shape] = {
-    f"{prefix}_{key}": shape
+SERVICE_KEYS: Mapping[str, Key] = {
+    f"{prefix}_{ending}": key
     for prefixes in SERVICES.values()
     for prefix in prefixes
-    for key, shape in _SERVICE_KEYS.items()
-} | {f"has_{prefix}": FLAG for prefixes in SERVICES.values() for prefix in prefixes}
+    for ending, key in ENDINGS.items()
+} | {f"has_{prefix}": _key(FLAG) for prefixes in SERVICES.values() for prefix in prefixes}
 
-_FOREIGN_KEYS = frozenset(f"{service}_{key}" for service in _OTHER_SERVICES for key in _SERVICE_KEYS) | {
+_FOREIGN_KEYS = frozenset(f"{service}_{key}" for service in _OTHER_SERVICES for key in ENDINGS) | {
     f"has_{service}" for service in _OTHER_SERVICES
 }
 
@@ -253,10 +192,3 @@ NETWORKS = ListOf(
         required=frozenset({"name"}),
     ),
 )
-
-
-def secret_text(value: Any) -> str:
-    """A hint for an option that YAML did not read as a text; it never shows the value."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return "quote it: YAML reads 0123 as 83, and 1e5 as a number"
-    return quoting_hint(value)
