@@ -1,7 +1,7 @@
 """Clouds. `connect` is the library for other programs; everything else here is for the daemons and commands.
 
-    cloud = poolmgr.cloud.connect("north")
-    server = cloud.create_server("my-server", image="debian-12", flavor="small")
+cloud = poolmgr.cloud.connect("north")
+server = cloud.create_server("my-server", image="debian-12", flavor="small")
 """
 
 from __future__ import annotations

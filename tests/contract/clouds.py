@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 from poolmgr.cloud.api import Cloud
 from poolmgr.cloud.openstack import OpenStackCloud
@@ -130,6 +130,36 @@ def openstack_cloud(
     options = {"rng": random.Random(7), "timeouts": TIMEOUTS, "reachable_v6": True, **more}
     wanted = replace(read, **(settings or {}))
     return OpenStackCloud("north", wanted, region=None, rate=rate, clock=clock, deployment="d-1", **options)
+
+
+@contextmanager
+def clouds(shape: str = "nat", **options: Any) -> Iterator[tuple[RunningSim, Callable[..., Stage]]]:
+    """A simcloud, and a way to log in to it with options of one's own."""
+    clock = FakeClock(time.time())
+    with running(sim_config(shape, **options), clock.time) as sim, ExitStack() as stack:
+
+        def login(**more) -> Stage:
+            cloud = openstack_cloud(sim, clock, **more)
+            stack.callback(cloud.close)
+            return Stage(cloud=cloud, far=sim.world.clouds["north"], world=sim.world, clock=clock)
+
+        yield sim, login
+
+
+class CallsOf:
+    """The calls that a block makes, by operation."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.made: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self._before = dict(self._stage.cloud.calls)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        after = self._stage.cloud.calls
+        self.made = {k: n - self._before.get(k, 0) for k, n in after.items() if n != self._before.get(k, 0)}
 
 
 IMPLEMENTATIONS = {"simulated": simulated, "openstack": openstack}

@@ -13,16 +13,25 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
 
 import pytest
 
 from poolmgr.config.settings import CloudNetwork, CloudService
-from poolmgr.errors import AuthFailed, CloudUnavailable, ConfigError, NotSupported, Rejected, Throttled
+from poolmgr.errors import AuthFailed, CloudUnavailable, ConfigError, Rejected, Throttled
 from poolmgr.model.server import ServerStatus
 from poolmgr.observe.stats import ApiCall
 from poolmgr.simcloud.server import running
-from tests.contract.clouds import IMAGE, OWNER, TIMEOUTS, Stage, openstack, openstack_cloud, sim_config
+from tests.contract.clouds import (
+    IMAGE,
+    OWNER,
+    TIMEOUTS,
+    CallsOf,
+    Stage,
+    clouds,
+    openstack,
+    openstack_cloud,
+    sim_config,
+)
 from tests.fakes import FakeClock
 
 LIST = "compute.GET.servers_detail"
@@ -37,36 +46,6 @@ def staged() -> Iterator[Callable[..., Stage]]:
 @pytest.fixture
 def stage(staged) -> Stage:
     return staged("nat")
-
-
-@contextmanager
-def clouds(shape: str = "nat", **options) -> Iterator[tuple[Stage, Callable[..., Stage]]]:
-    """A simcloud, and a way to log in to it with options of one's own."""
-    clock = FakeClock(time.time())
-    with running(sim_config(shape, **options), clock.time) as sim, ExitStack() as stack:
-
-        def login(**more) -> Stage:
-            cloud = openstack_cloud(sim, clock, **more)
-            stack.callback(cloud.close)
-            return Stage(cloud=cloud, far=sim.world.clouds["north"], world=sim.world, clock=clock)
-
-        yield sim, login
-
-
-class CallsOf:
-    """The calls that a block makes, by operation."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self.made: dict[str, int] = {}
-
-    def __enter__(self) -> Self:
-        self._before = dict(self._stage.cloud.calls)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        after = self._stage.cloud.calls
-        self.made = {k: n - self._before.get(k, 0) for k, n in after.items() if n != self._before.get(k, 0)}
 
 
 # -- how many calls --------------------------------------------------------------------------------------
@@ -367,20 +346,6 @@ def test_a_network_of_clouds_yaml_that_is_not_there():
         stage = login(settings={"networks": (CloudNetwork(name="nope", nat_source=True),)})
         with pytest.raises(ConfigError, match="network nope: not found"):
             stage.cloud.connect()
-
-
-@pytest.mark.parametrize("asked", [{"port_mode": "precreate"}, {"server_poll": "incremental"}])
-def test_what_is_not_done_yet_is_refused_with_a_sentence(asked):
-    with clouds() as (_, login):
-        stage = login(settings=asked)
-        with pytest.raises(NotSupported, match="is not supported yet"):
-            stage.cloud.connect()
-
-
-def test_boot_from_volume_is_refused_before_anything_is_made(stage):
-    with pytest.raises(NotSupported, match="boot-from-volume"):
-        stage.cloud.create_server(stage.spec(boot_from_volume=True))
-    assert stage.left() == (0, 0, 0)
 
 
 def test_an_endpoint_override_is_used_as_it_is():

@@ -39,9 +39,13 @@ OWNER_KEYS = frozenset(
 
 
 def create_body(
-    spec: ServerSpec, *, image_id: str, networks: Sequence[str] | str | None, groups: Sequence[str]
+    spec: ServerSpec,
+    *,
+    image_id: str,
+    networks: Sequence[Mapping[str, str]] | str | None,
+    groups: Sequence[str],
 ) -> dict[str, Any]:
-    """What to POST to /servers. `networks` are ids, or "auto", or None to say nothing about them.
+    """What to POST to /servers. `networks` as nova takes them, None to say nothing about them.
 
     Raises Rejected when something is too long, NotSupported for what is not done yet.
     """
@@ -55,10 +59,8 @@ def create_body(
         "flavorRef": spec.flavor.id,
         "metadata": checked_metadata(spec.metadata),
     }
-    if isinstance(networks, str):
+    if networks is not None:
         server["networks"] = networks
-    elif networks is not None:
-        server["networks"] = [{"uuid": network_id} for network_id in networks]
     if groups:
         server["security_groups"] = [{"name": group} for group in groups]
     optional = {

@@ -10,13 +10,14 @@ from typing import Any
 
 from poolmgr.cloud.api import CloudInfo
 from poolmgr.cloud.openstack.addresses import AddressRules, roles_of
-from poolmgr.cloud.openstack.boot import create_body
 from poolmgr.cloud.openstack.calls import ServiceMap
 from poolmgr.cloud.openstack.compute import Compute
+from poolmgr.cloud.openstack.creation import Creator
 from poolmgr.cloud.openstack.discovery import Discovery
-from poolmgr.cloud.openstack.errors import StaleName
-from poolmgr.cloud.openstack.expose import Exposer
-from poolmgr.cloud.openstack.floating import nat_plan
+from poolmgr.cloud.openstack.expose import Exposer, FloatingIps
+from poolmgr.cloud.openstack.floating import NatPlan, may_come_up
+from poolmgr.cloud.openstack.floating_neutron import NeutronFloatingIps
+from poolmgr.cloud.openstack.floating_nova import NovaFloatingIps
 from poolmgr.cloud.openstack.gate import Gate, Timeouts
 from poolmgr.cloud.openstack.image import Images
 from poolmgr.cloud.openstack.limiter import RateLimiter
@@ -26,10 +27,10 @@ from poolmgr.cloud.openstack.route import has_v6_route
 from poolmgr.cloud.openstack.servers import ServerReader, listed_by_ports
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.session import Session
-from poolmgr.cloud.openstack.topology import Network, Topology, networks_to_attach
+from poolmgr.cloud.openstack.topology import Network, Topology
 from poolmgr.cloud.openstack.volumes import Volumes
 from poolmgr.config.settings import CloudSettings, NetworkApi
-from poolmgr.errors import CloudError, ConfigError, ImageGone, NotFound, NotSupported, PoolmgrError, Rejected
+from poolmgr.errors import CloudError, ConfigError, NotSupported, PoolmgrError
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import (
     Addresses,
@@ -104,7 +105,13 @@ class OpenStackCloud:
         self._networks = Networks(network, clock, self._session.project_id)
         self._images = Images(Service("image", self._session, discovery, retrier), clock)
         self._volumes = Volumes(Service("block-storage", self._session, discovery, retrier), clock)
-        self._exposer = Exposer(settings, self._networks, self._rules)
+        self._creator = Creator(settings, self._compute, self._networks, self._images)
+        self._neutron_ips = NeutronFloatingIps(settings, self._networks)
+        self._floating_ips: FloatingIps = self._neutron_ips
+        if settings.floating_ip_source is NetworkApi.NOVA:
+            plain = Service("compute", self._session, discovery, retrier, microversions=False)
+            self._floating_ips = NovaFloatingIps(settings, plain, clock)
+        self._exposer = Exposer(settings, self._floating_ips, self._rules)
         self._reachable_v6 = has_v6_route() if reachable_v6 is None else reachable_v6
         self._held_rules: tuple[Topology, AddressRules] | None = None
         self._held_reader: ServerReader | None = None
@@ -114,20 +121,27 @@ class OpenStackCloud:
         return self._gate.counter.counts()
 
     def connect(self) -> CloudInfo:
-        refuse_unsupported(self._settings)
+        settings = self._settings
+        refuse_unsupported(settings)
         self._discovery.need("compute")
         topology = self._networks.topology()
         has_network = self._networks.present()
         if has_network:
-            check_networks(self._settings, topology)
+            check_networks(settings, topology)
+        else:
+            check_without_network(settings)
+        plan = self._floating_ips.plan() if may_come_up(settings) else NatPlan()
+        if plan.problem and settings.requires_floating_ip:
+            raise ConfigError(f"cloud {settings.name}: {plan.problem}")
         return CloudInfo(
-            cloud=self._settings.name,
+            cloud=settings.name,
             region=self._region,
             has_network=has_network,
-            may_need_floating_ips=has_network and may_need_floating_ips(self._settings, topology),
+            may_need_floating_ips=plan.usable
+            or bool(settings.requires_floating_ip and may_come_up(settings)),
             has_volumes=self._volumes.present(),
-            precreates_ports=has_network and self._settings.port_mode == "precreate",
-            project_is_dedicated=self._settings.project_is_dedicated,
+            precreates_ports=has_network and settings.port_mode == "precreate",
+            project_is_dedicated=settings.project_is_dedicated,
         )
 
     def close(self) -> None:
@@ -163,17 +177,9 @@ class OpenStackCloud:
         self._compute.delete_key(name)
 
     def create_server(self, spec: ServerSpec) -> str:
-        try:
-            return self._create(spec)
-        except (StaleName, NotFound, ImageGone) as error:
-            if isinstance(error, ImageGone) and spec.image_is_id:
-                raise
-            log.info("provider %s: create is tried again with fresh lists: %s", self.provider_name, error)
-        self._drop_caches()  # a 4xx: nothing was made, so sending once more is safe
-        try:
-            return self._create(spec)
-        except NotFound as error:
-            raise Rejected(str(error), request_id=error.request_id) from error
+        made = self._creator.create(spec)
+        self._neutron_ips.learn_ports(made.server_id, made.ports)
+        return made.server_id
 
     def list_servers(self, *, partial_ok: bool = False) -> Listing[Server]:  # noqa: ARG002
         reader = self._reader()
@@ -204,6 +210,7 @@ class OpenStackCloud:
         return self._reader().read({**raw, "addresses": listed_by_ports(ports, networks)})
 
     def delete_server(self, server_id: str) -> None:
+        self._floating_ips.release(server_id)
         self._compute.delete(server_id)
         self._exposer.forget_server(server_id)
 
@@ -224,11 +231,12 @@ class OpenStackCloud:
         self._networks.delete_port(port_id)
 
     def list_floating_ips(self) -> Listing[FloatingIp]:
-        possible = self._settings.floating_ip_source is NetworkApi.NEUTRON and self._networks.present()
-        return self._networks.list_floating_ips() if possible else self._nothing()
+        source = self._settings.floating_ip_source
+        possible = source is NetworkApi.NOVA or (source is not None and self._networks.present())
+        return self._floating_ips.list() if possible else self._nothing()
 
     def delete_floating_ip(self, floating_ip_id: str) -> None:
-        self._networks.delete_floating_ip(floating_ip_id)
+        self._floating_ips.delete(floating_ip_id)
         self._exposer.forget_floating_ip(floating_ip_id)
 
     def list_volumes(self) -> Listing[Volume]:
@@ -240,33 +248,6 @@ class OpenStackCloud:
 
     def delete_volume(self, volume_id: str) -> None:
         self._volumes.delete(volume_id)
-
-    def _create(self, spec: ServerSpec) -> str:
-        image_id = spec.image if spec.image_is_id else self._images.find(spec.image)
-        if image_id is None:
-            raise Rejected(f"cloud {self._settings.name}: no active image {spec.image}")
-        networks, port_security = self._attachments(spec)
-        groups = self._groups(spec) if port_security else ()
-        return self._compute.create(create_body(spec, image_id=image_id, networks=networks, groups=groups))
-
-    def _attachments(self, spec: ServerSpec) -> tuple[list[str] | str | None, bool]:
-        """What to say of networks, and whether any of them has port security."""
-        if self._networks.present():
-            chosen = networks_to_attach(spec.networks, self._settings.networks, self._networks.topology())
-            return [network.id for network in chosen], any(network.port_security for network in chosen)
-        if spec.networks:
-            return list(spec.networks), True
-        return ("auto" if self._compute.microversion() else None), True
-
-    def _groups(self, spec: ServerSpec) -> tuple[str, ...]:
-        """Security groups as nova takes them: ids where neutron has them, names where nova does."""
-        source = self._settings.secgroup_source
-        if spec.security_groups and source is None:
-            log.info("provider %s: security groups are left out, the cloud has none", self.provider_name)
-            return ()
-        if source is NetworkApi.NEUTRON and self._networks.present():
-            return self._networks.group_ids(spec.security_groups)
-        return spec.security_groups
 
     def _reader(self) -> ServerReader:
         """Reads servers with the networks and flavors as known now; the same one as long as these are."""
@@ -307,11 +288,6 @@ class OpenStackCloud:
             log.warning("provider %s: flavors are not known now: %s", self.provider_name, error)
             return NO_FLAVORS
 
-    def _drop_caches(self) -> None:
-        self._compute.drop_caches()
-        self._networks.drop_caches()
-        self._images.drop_caches()
-
     def _nothing(self) -> Listing[Any]:
         now = self._clock.monotonic()
         return Listing(items={}, started_at=now, finished_at=now)
@@ -319,21 +295,12 @@ class OpenStackCloud:
 
 def refuse_unsupported(settings: CloudSettings) -> None:
     """Raises NotSupported for what clouds.yaml asks of us and we do not do yet."""
-    if settings.port_mode != "nova":
-        raise NotSupported(
-            f"cloud {settings.name}: port_mode {settings.port_mode} is not supported yet: use nova"
-        )
     if settings.volume_mode != "nova":
         raise NotSupported(
             f"cloud {settings.name}: volume_mode {settings.volume_mode} is not supported yet: use nova"
         )
     if settings.server_poll == "incremental":
         raise NotSupported(f"cloud {settings.name}: server_poll incremental is not supported yet: use auto")
-    if settings.floating_ip_source is NetworkApi.NOVA and settings.requires_floating_ip:
-        raise NotSupported(
-            f"cloud {settings.name}: floating IPs of the compute service are not supported yet, and "
-            "requires_floating_ip asks for them"
-        )
 
 
 def check_networks(settings: CloudSettings, topology: Topology) -> None:
@@ -348,14 +315,15 @@ def check_networks(settings: CloudSettings, topology: Topology) -> None:
         raise ConfigError("; ".join(problems), problems)
 
 
-def may_need_floating_ips(settings: CloudSettings, topology: Topology) -> bool:
-    """Whether floating IPs of the Network service can come up at all."""
-    if settings.floating_ip_source is not NetworkApi.NEUTRON or settings.private:
-        return False
-    if settings.requires_floating_ip is not None:
-        return settings.requires_floating_ip
-    plan = nat_plan(settings, topology)
-    return bool(plan.problem or (plan.source and plan.destinations))
+def check_without_network(settings: CloudSettings) -> None:
+    """Raises ConfigError for what clouds.yaml asks of a Network service, in a cloud that has none."""
+    if settings.port_mode == "precreate":
+        raise ConfigError(f"cloud {settings.name}: port_mode precreate: there is no network service")
+    if settings.requires_floating_ip and settings.floating_ip_source is NetworkApi.NEUTRON:
+        raise ConfigError(
+            f"cloud {settings.name}: requires_floating_ip: there is no network service to make floating IPs; if the "
+            "Compute service makes them, set floating_ip_source: nova"
+        )
 
 
 def embeds_flavors(microversion: str | None) -> bool:

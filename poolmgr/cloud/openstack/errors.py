@@ -39,6 +39,10 @@ class WrongEndpoint(Rejected):
     """The service does not speak the version we ask for."""
 
 
+class NoSuchApi(NotFound):
+    """The service is there, but not this part of its API."""
+
+
 class AlreadyBound(Rejected):
     """The port has a floating IP already."""
 
@@ -117,14 +121,14 @@ RULES: tuple[Rule, ...] = (
     _rule(
         OverQuota,
         *(403, 409, 413),
-        text=r"quota exceeded|exceeds? quota|OverQuota"
+        text=r"quota exceeded|exceeds? quota|OverQuota|allocation over quota"
         r"|maximum number of (ports|instances|volumes|metadata|floating ?ips)",
     ),
     _rule(OverQuota, 413, services=_LIMITED),  # old nova: quota, with a Retry-After of 0
     _rule(
         NoCapacity,
         *(400, 404, 409, 500, 503),
-        text=r"ExternalIpAddressExhausted|IpAddressGenerationFailure|no more ip addresses"
+        text=r"ExternalIpAddressExhausted|IpAddressGenerationFailure|no more (ip addresses|floating ips)"
         r"|no valid host was found|insufficient compute resources|exceeded maximum number of retries",
     ),
     _rule(
@@ -152,6 +156,7 @@ RULES: tuple[Rule, ...] = (
         text=r"policy doesn.?t allow|disallowed by policy|not authorized|access was denied|^\s*$",
     ),
     _rule(WrongEndpoint, 406),
+    _rule(NoSuchApi, 404, text=r"^\S*\s*the resource could not be found"),
     _rule(NotFound, 404),
     _rule(NotFound, 410),
     _rule(Rejected, 501, 505),

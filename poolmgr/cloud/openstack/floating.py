@@ -19,13 +19,19 @@ from poolmgr.model.server import Addresses
 class NatPlan:
     """How floating IPs are made in a cloud.
 
-    `source` is the id of the network they come from, None if there is none (`problem` then may say why one
-    cannot be chosen). `destinations` are ids of networks whose ports can have one.
+    `source` is the id of the network they come from (of nova's own kind: the name of their pool), None if there is
+    none; `problem` then may say why one cannot be chosen. `destinations` are ids of networks whose ports can have
+    one, None where the cloud does not tell them apart.
     """
 
     source: str | None = None
-    destinations: frozenset[str] = frozenset()
+    destinations: frozenset[str] | None = frozenset()
     problem: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether floating IPs can come up, be it only to be refused."""
+        return bool(self.problem or (self.source and (self.destinations is None or self.destinations)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,23 +84,46 @@ def nat_plan(settings: CloudSettings, topology: Topology) -> NatPlan:
     return NatPlan(source=source, destinations=_destinations(source, topology))
 
 
-def decide(addresses: Addresses, settings: CloudSettings, plan: NatPlan, *, auto: bool) -> Decision:
-    """What to do for a server with `addresses`; `auto` is its pool's auto-floating-ip."""
-    reason = _no_need(addresses, settings, auto=auto)
-    if reason:
-        return Leave(reason)
+def pool_plan(settings: CloudSettings, pools: Sequence[str]) -> NatPlan:
+    """What the pools of the Compute service allow; one that clouds.yaml names as a nat_source wins."""
+    said = [network.name for network in settings.networks if network.nat_source]
+    if said and said[0] not in pools:
+        known = ", ".join(sorted(pools)) or "none"
+        return NatPlan(
+            problem=f"nat_source: floating IP pool {said[0]}: not found (the cloud's pools: {known})"
+        )
+    choice = said[:1] or list(pools)
+    if len(choice) > 1:
+        listed = ", ".join(sorted(choice))
+        return NatPlan(problem=f"there are several pools, name one as nat_source in clouds.yaml: {listed}")
+    return NatPlan(source=choice[0], destinations=None) if choice else NatPlan()
+
+
+def decide(settings: CloudSettings, plan: NatPlan) -> Decision:
+    """What to do for a server that `no_need` knows no reason against."""
     if plan.source is None:
         if settings.requires_floating_ip or plan.problem:
-            missing = plan.problem or "no external network is visible to take floating IPs from"
+            missing = plan.problem or "no external network or pool is visible to take floating IPs from"
             return Refuse(f"a floating IP is needed, but {missing}")
         return Leave("no source of floating IPs")
+    if plan.destinations is None:
+        return Bind(plan.source, frozenset())
     if not plan.destinations and not settings.requires_floating_ip:
         return Leave("no network is routed to the source of floating IPs")
     return Bind(plan.source, plan.destinations)
 
 
-def _no_need(addresses: Addresses, settings: CloudSettings, *, auto: bool) -> str:
-    """Why a server with `addresses` needs none whatever the networks are, "" if it may need one."""
+def may_come_up(settings: CloudSettings) -> bool:
+    """Whether clouds.yaml leaves room for floating IPs at all."""
+    possible = settings.floating_ip_source is not None and not settings.private
+    return possible and settings.requires_floating_ip is not False
+
+
+def no_need(addresses: Addresses, settings: CloudSettings, *, auto: bool) -> str:
+    """Why a server with `addresses` needs none whatever the networks are, "" if it may need one.
+
+    `auto` is its pool's auto-floating-ip.
+    """
     reasons = (
         (settings.floating_ip_source is None, "the cloud has no floating IPs"),
         (settings.requires_floating_ip is False, "requires_floating_ip is false"),
@@ -117,7 +146,7 @@ def _source(settings: CloudSettings, topology: Topology) -> tuple[str | None, st
             return None, f"nat_source: {error}"
     if not settings.use_external_network:
         return None, ""
-    external = [n for n in topology.networks.values() if n.external and _has_v4(n, topology)]
+    external = [n for n in topology.networks.values() if n.external and n.admin_up and _has_v4(n, topology)]
     if len(external) == 1:
         return external[0].id, ""
     gateways = {

@@ -17,7 +17,7 @@ from poolmgr.cloud.openstack.topology import (
     router_of,
     subnet_of,
 )
-from poolmgr.errors import CloudError, CloudUnavailable, NotFound, Rejected
+from poolmgr.errors import CloudError, CloudUnavailable, NotFound, OutcomeUnknown, Rejected
 from poolmgr.model.server import FloatingIp, Listing, Port, owner_of_tag
 from poolmgr.runtime.clock import Clock
 
@@ -84,6 +84,25 @@ class Networks:
         found = self._whole("/ports", "ports", query)
         return tuple(_guest_port(raw) for raw in found if raw.get("device_id", server_id) == server_id)
 
+    def create_port(self, network_id: str, *, tag: str, groups: Sequence[str]) -> GuestPort:
+        """A port that bears `tag`, with the security groups of these ids; () leaves them to the cloud.
+
+        Raises OverQuota, NoCapacity, NotFound (the network is gone), Rejected, OutcomeUnknown.
+        """
+        wanted: dict[str, Any] = {"network_id": network_id, "name": tag, "description": tag}
+        if groups:
+            wanted["security_groups"] = list(groups)
+        answer = self._service.post("/ports", {"port": wanted})
+        port = (answer.document() or {}).get("port")
+        if not isinstance(port, dict) or not port.get("id"):
+            raise OutcomeUnknown(f"{answer.call}: {answer.status} without a port's id")
+        return _guest_port(port)
+
+    def unbound_ports(self, tag: str) -> tuple[str, ...]:
+        """Ids of the ports that bear `tag` and belong to no server."""
+        found = self._whole("/ports", "ports", {"name": tag, "fields": ["id", "name", "device_id"]})
+        return tuple(raw["id"] for raw in found if raw.get("name") == tag and not raw.get("device_id"))
+
     def list_ports(self) -> Listing[Port]:
         fields = ["id", "device_id", "device_owner", "status", "description"]
         return self._listing("/ports", "ports", {"fields": fields}, port_of)
@@ -94,6 +113,11 @@ class Networks:
     def list_floating_ips(self) -> Listing[FloatingIp]:
         fields = ["id", "floating_ip_address", "port_id", "status", "description"]
         return self._listing("/floatingips", "floatingips", {"fields": fields}, floating_ip_of)
+
+    def floating_ip(self, floating_ip_id: str) -> FloatingIp:
+        """Raises NotFound."""
+        found = self._service.get(f"/floatingips/{floating_ip_id}").json()
+        return floating_ip_of(found.get("floatingip") or {})
 
     def floating_ips_on(self, port_id: str) -> tuple[FloatingIp, ...]:
         """Those bound to a port."""

@@ -21,10 +21,22 @@ Query = Mapping[str, str | list[str]]
 
 
 class Service:
-    """Calls to `name` ("compute", ...). Every method raises what `Session.send` does."""
+    """Calls to `name` ("compute", ...). Every method raises what `Session.send` does.
 
-    def __init__(self, name: str, session: Session, discovery: Discovery, retrier: Retrier) -> None:
+    `microversions` False: they go without one, for APIs that newer ones do not have any more.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        session: Session,
+        discovery: Discovery,
+        retrier: Retrier,
+        *,
+        microversions: bool = True,
+    ) -> None:
         self.name = name
+        self._microversions = microversions
         self._session = session
         self._discovery = discovery
         self._retrier = retrier
@@ -69,7 +81,9 @@ class Service:
     ) -> Answer:
         endpoint = self._discovery.need(self.name)
         headers = {}
-        if endpoint.microversion:  # the second name is the one that releases before 2016 know
+        if (
+            endpoint.microversion and self._microversions
+        ):  # the second name is the one that releases before 2016 know
             headers["OpenStack-API-Version"] = f"{self.name} {endpoint.microversion}"
             headers["X-OpenStack-Nova-API-Version"] = endpoint.microversion
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,8 @@ from typing import Any
 from poolmgr.cloud.openstack.errors import StaleName
 from poolmgr.config.settings import CloudNetwork
 from poolmgr.errors import Rejected
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +26,7 @@ class Network:
     project_id: str | None = None
     admin_up: bool = True
     port_security: bool = True
+    bare: bool = False  # without any subnet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,12 +105,12 @@ def networks_to_attach(
     """The networks a new server gets, first one first (cloud.md 3.10).
 
     `asked` (label or pool), else the cloud's default_interface, else its nat_destination, else the only usable
-    one. Raises StaleName or Rejected.
+    one. Raises StaleName, or Rejected, also for a network on which a server would get no address.
     """
     names = asked or _default_names(configured)
     if names:
-        return tuple(topology.pick(name) for name in names)
-    usable = [network for network in topology.networks.values() if network.admin_up]
+        return tuple(_with_subnet(topology.pick(name)) for name in names)
+    usable = [network for network in topology.networks.values() if network.admin_up and not network.bare]
     inside = [network for network in usable if not network.external]
     choice = inside or [network for network in usable if network.shared]
     if len(choice) == 1:
@@ -115,6 +119,32 @@ def networks_to_attach(
         raise Rejected("the project has no network that a server can be attached to")
     listed = ", ".join(sorted(f"{network.name} ({network.id})" for network in choice))
     raise Rejected(f"several networks are possible, name one in the pool or in clouds.yaml: {listed}")
+
+
+def _with_subnet(network: Network) -> Network:
+    if network.bare:
+        raise StaleName(
+            f"network {network.name} ({network.id}): it has no subnet, servers would get no address"
+        )
+    return network
+
+
+def groups_for_all(networks: Sequence[Network], groups: Sequence[str]) -> Sequence[str]:
+    """`groups` as a create call may name them, where they hold for all of a server's ports.
+
+    None where no network has port security. Raises Rejected where only some have: nova refuses groups then
+    (its SecurityGroupCannotBeApplied).
+    """
+    insecure = [network.name for network in networks if not network.port_security]
+    if not insecure or not groups:
+        return groups
+    if len(insecure) < len(networks):
+        raise Rejected(
+            f"security groups cannot be applied on network {', '.join(insecure)}, where port security is off: "
+            "leave them out, or set port_mode: precreate in clouds.yaml to have them on the other ports"
+        )
+    log.info("security groups are left out: port security is off on %s", ", ".join(insecure))
+    return ()
 
 
 def _default_names(configured: Sequence[CloudNetwork]) -> list[str]:
@@ -129,7 +159,7 @@ def _default_names(configured: Sequence[CloudNetwork]) -> list[str]:
 
 NETWORK_FIELDS = (
     *("id", "name", "router:external", "shared", "provider:physical_network"),
-    *("port_security_enabled", "admin_state_up", "project_id", "tenant_id"),
+    *("port_security_enabled", "admin_state_up", "project_id", "tenant_id", "subnets"),
 )
 
 
@@ -144,6 +174,7 @@ def network_of(raw: Mapping[str, Any]) -> Network:
         project_id=raw.get("project_id") or raw.get("tenant_id"),
         admin_up=raw.get("admin_state_up") is not False,
         port_security=raw.get("port_security_enabled") is not False,
+        bare=raw.get("subnets") == [],
     )
 
 

@@ -16,7 +16,7 @@ def spec(**more):
     return ServerSpec(**{**basic, **more})
 
 
-def body(networks=("n-1",), groups=(), **more):
+def body(networks=({"uuid": "n-1"},), groups=(), **more):
     return create_body(spec(**more), image_id="i-1", networks=networks, groups=groups)["server"]
 
 
@@ -26,13 +26,13 @@ def test_a_plain_server_names_ids_only_and_nothing_that_was_not_asked_for():
         "imageRef": "i-1",
         "flavorRef": "f-1",
         "metadata": {},
-        "networks": [{"uuid": "n-1"}],
+        "networks": ({"uuid": "n-1"},),
     }
 
 
 def test_everything_that_can_be_asked_for_is_in_the_body():
     made = body(
-        networks=("n-1", "n-2"),
+        networks=[{"uuid": "n-1"}, {"port": "p-2"}],
         groups=("g-1",),
         key_name="infra",
         az="az2",
@@ -40,7 +40,7 @@ def test_everything_that_can_be_asked_for_is_in_the_body():
         userdata="#cloud-config\n",
         metadata={"a": "b"},
     )
-    assert made["networks"] == [{"uuid": "n-1"}, {"uuid": "n-2"}]
+    assert made["networks"] == [{"uuid": "n-1"}, {"port": "p-2"}]
     assert made["security_groups"] == [{"name": "g-1"}]
     assert (made["key_name"], made["availability_zone"], made["config_drive"]) == ("infra", "az2", True)
     assert base64.b64decode(made["user_data"]) == b"#cloud-config\n"

@@ -6,25 +6,20 @@ import pytest
 
 from poolmgr.cloud.openstack.cloud import (
     check_networks,
+    check_without_network,
     embeds_flavors,
-    may_need_floating_ips,
     refuse_unsupported,
 )
-from poolmgr.cloud.openstack.topology import Network, Router, Subnet, Topology
+from poolmgr.cloud.openstack.topology import Network, Topology
 from poolmgr.config.settings import CloudNetwork, CloudSettings, NetworkApi
 from poolmgr.errors import ConfigError, NotSupported
 
-NETWORKS = {
-    "x": Network(id="x", name="ext", external=True),
-    "i": Network(id="i", name="inside"),
-}
-FLAT = Topology(networks=NETWORKS)
 NAT = Topology(
-    networks=NETWORKS,
-    subnets={"s": Subnet(id="s", network_id="i", cidr="10.0.0.0/24", gateway_ip="10.0.0.1")},
-    routers={"r": Router(id="r", gateway_network_id="x", subnet_ids=frozenset({"s"}))},
+    networks={
+        "x": Network(id="x", name="ext", external=True),
+        "i": Network(id="i", name="inside"),
+    },
 )
-TWO = Topology(networks={**NETWORKS, "y": Network(id="y", name="ext2", external=True)})
 
 
 def cloud(**more):
@@ -32,30 +27,22 @@ def cloud(**more):
 
 
 @pytest.mark.parametrize(
-    ("settings", "topology", "may"),
+    ("settings", "words"),
     [
-        (cloud(), NAT, True),
-        (cloud(), FLAT, False),
-        (cloud(), TWO, True),  # refused when one is needed, so it must be asked
-        (cloud(), Topology(), False),
-        (cloud(requires_floating_ip=True), FLAT, True),
-        (cloud(requires_floating_ip=False), NAT, False),
-        (cloud(floating_ip_source=None), NAT, False),
-        (cloud(floating_ip_source=NetworkApi.NOVA), NAT, False),
-        (cloud(private=True), NAT, False),
+        (cloud(port_mode="precreate"), "port_mode precreate: there is no network service"),
+        (cloud(requires_floating_ip=True), "set floating_ip_source: nova"),
     ],
 )
-def test_clouds_in_which_floating_ips_may_come_up(settings, topology, may):
-    assert may_need_floating_ips(settings, topology) is may
+def test_what_needs_a_network_service_is_refused_without_one(settings, words):
+    with pytest.raises(ConfigError, match=f"cloud north: .*{words}"):
+        check_without_network(settings)
 
 
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        (cloud(port_mode="precreate"), "port_mode precreate"),
         (cloud(volume_mode="precreate"), "volume_mode precreate"),
         (cloud(server_poll="incremental"), "server_poll incremental"),
-        (cloud(floating_ip_source=NetworkApi.NOVA, requires_floating_ip=True), "compute service"),
     ],
 )
 def test_settings_that_ask_for_what_is_not_done_yet(settings, word):
@@ -66,6 +53,11 @@ def test_settings_that_ask_for_what_is_not_done_yet(settings, word):
 def test_other_settings_pass():
     refuse_unsupported(cloud())
     refuse_unsupported(cloud(server_poll="full", floating_ip_source=NetworkApi.NOVA))
+
+
+def test_other_settings_need_no_network_service():
+    check_without_network(cloud())
+    check_without_network(cloud(requires_floating_ip=True, floating_ip_source=NetworkApi.NOVA))
 
 
 def test_every_wrong_network_of_clouds_yaml_is_named():

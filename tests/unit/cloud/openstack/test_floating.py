@@ -11,7 +11,10 @@ from poolmgr.cloud.openstack.floating import (
     NatPlan,
     Refuse,
     decide,
+    may_come_up,
     nat_plan,
+    no_need,
+    pool_plan,
     port_for,
 )
 from poolmgr.cloud.openstack.topology import Network, Router, Subnet, Topology
@@ -123,37 +126,95 @@ def test_a_configured_network_that_is_not_there_is_a_problem(flag):
     ],
 )
 def test_servers_that_need_none(settings, addresses, auto, reason):
-    decision = decide(addresses, settings, PLAN, auto=auto)
-    assert isinstance(decision, Leave)
-    assert reason in decision.reason
+    assert reason in no_need(addresses, settings, auto=auto)
 
 
-def test_a_private_address_that_is_routed_to_a_source_needs_one():
-    assert decide(FIXED, cloud(), PLAN, auto=True) == Bind("x", frozenset({"i"}))
+@pytest.mark.parametrize("settings", [cloud(), cloud(requires_floating_ip=True)])
+def test_a_fixed_private_address_alone_may_need_one(settings):
+    assert no_need(FIXED, settings, auto=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "possible"),
+    [
+        (cloud(), True),
+        (cloud(floating_ip_source=NetworkApi.NOVA), True),
+        (cloud(floating_ip_source=None), False),
+        (cloud(requires_floating_ip=False), False),
+        (cloud(private=True), False),
+    ],
+)
+def test_clouds_yaml_may_rule_them_out(settings, possible):
+    assert may_come_up(settings) is possible
+
+
+def test_a_private_address_that_is_routed_to_a_source_gets_one():
+    assert decide(cloud(), PLAN) == Bind("x", frozenset({"i"}))
 
 
 def test_without_a_source_or_a_route_none_is_made():
-    assert decide(FIXED, cloud(), NatPlan(), auto=True) == Leave("no source of floating IPs")
-    routeless = decide(FIXED, cloud(), NatPlan(source="x"), auto=True)
+    assert decide(cloud(), NatPlan()) == Leave("no source of floating IPs")
+    routeless = decide(cloud(), NatPlan(source="x"))
     assert routeless == Leave("no network is routed to the source of floating IPs")
 
 
 def test_a_required_one_is_bound_even_if_the_route_cannot_be_seen():
-    assert decide(FIXED, cloud(requires_floating_ip=True), NatPlan(source="x"), auto=True) == Bind(
-        "x", frozenset()
-    )
+    assert decide(cloud(requires_floating_ip=True), NatPlan(source="x")) == Bind("x", frozenset())
 
 
 def test_a_required_one_without_a_source_is_refused():
-    decision = decide(FIXED, cloud(requires_floating_ip=True), NatPlan(), auto=True)
+    decision = decide(cloud(requires_floating_ip=True), NatPlan())
     assert isinstance(decision, Refuse)
     assert "no external network" in decision.message
 
 
-def test_an_ambiguous_source_is_refused_only_where_one_may_be_needed():
-    plan = NatPlan(problem="several networks could be their source")
-    assert isinstance(decide(FIXED, cloud(), plan, auto=True), Refuse)
-    assert isinstance(decide(Addresses(public_v4="8.8.8.8"), cloud(), plan, auto=True), Leave)
+def test_an_ambiguous_source_is_refused():
+    assert isinstance(decide(cloud(), NatPlan(problem="several could be their source")), Refuse)
+
+
+@pytest.mark.parametrize(
+    ("plan", "usable"),
+    [
+        (PLAN, True),
+        (NatPlan(source="pool", destinations=None), True),
+        (NatPlan(problem="several"), True),  # refused when one is needed, so it must be asked
+        (NatPlan(source="x"), False),
+        (NatPlan(), False),
+    ],
+)
+def test_whether_floating_ips_can_come_up_at_all(plan, usable):
+    assert plan.usable is usable
+
+
+@pytest.mark.parametrize(
+    ("networks", "pools", "plan"),
+    [
+        ((), ("public",), NatPlan(source="public", destinations=None)),
+        ((), (), NatPlan()),
+        (
+            (CloudNetwork(name="b", nat_source=True),),
+            ("a", "b"),
+            NatPlan(source="b", destinations=None),
+        ),
+    ],
+)
+def test_pools_of_the_compute_service(networks, pools, plan):
+    assert pool_plan(cloud(networks=networks), pools) == plan
+
+
+def test_a_pool_is_never_guessed():
+    assert "name one as nat_source in clouds.yaml: a, b" in pool_plan(cloud(), ("b", "a")).problem
+    gone = cloud(networks=(CloudNetwork(name="gone", nat_source=True),))
+    assert "pool gone: not found (the cloud's pools: a)" in pool_plan(gone, ("a",)).problem
+
+
+def test_an_external_network_that_is_switched_off_is_no_source():
+    off = Network(id="y", name="ext2", external=True, admin_up=False)
+    assert nat_plan(cloud(), topology([EXT, off, INSIDE], [subnet(INSIDE)])).source == "x"
+
+
+def test_of_the_nova_kind_any_address_can_have_one():
+    assert decide(cloud(), NatPlan(source="public", destinations=None)) == Bind("public", frozenset())
 
 
 def port(ident, network, *ips):
@@ -186,7 +247,3 @@ def test_ports_on_several_routed_networks_are_refused():
     found = port_for([port("1", "i", "10.0.0.5"), port("2", "o", "10.1.0.5")], both, FIXED, NAT)
     assert isinstance(found, Refuse)
     assert "set nat_destination on one: i, o" in found.message
-
-
-def test_a_cloud_of_the_nova_kind_plans_like_any_other():
-    assert nat_plan(cloud(floating_ip_source=NetworkApi.NOVA), NAT) == PLAN

@@ -7,6 +7,7 @@ from poolmgr.cloud.openstack.topology import (
     Network,
     Subnet,
     Topology,
+    groups_for_all,
     network_of,
     networks_to_attach,
     router_of,
@@ -90,6 +91,33 @@ def test_a_project_without_a_usable_network_is_refused():
         networks_to_attach([], [], topology(PUBLIC))
 
 
+def test_a_network_without_subnets_is_refused_and_never_chosen():
+    bare = Network(id="b", name="bare", bare=True)
+    with pytest.raises(StaleName, match=r"network bare \(b\): it has no subnet"):
+        networks_to_attach(["bare"], [], topology(bare))
+    assert networks_to_attach([], [], topology(bare, PRIVATE)) == (PRIVATE,)
+
+
+INSECURE = Network(id="q", name="open", port_security=False)
+
+
+@pytest.mark.parametrize(
+    ("networks", "groups", "left"),
+    [
+        ([PRIVATE], ["g"], ["g"]),
+        ([INSECURE], ["g"], ()),
+        ([PRIVATE, INSECURE], [], []),
+    ],
+)
+def test_security_groups_are_for_networks_with_port_security(networks, groups, left):
+    assert groups_for_all(networks, groups) == left
+
+
+def test_security_groups_for_a_part_of_a_servers_networks_are_refused():
+    with pytest.raises(Rejected, match="cannot be applied on network open"):
+        groups_for_all([PRIVATE, INSECURE], ["g"])
+
+
 def test_the_network_whose_subnet_has_an_address():
     subnets = [
         Subnet(id="s1", network_id="p", cidr="10.0.0.0/24"),
@@ -115,6 +143,8 @@ def test_records_from_the_network_api():
     }
     assert network_of(raw) == Network(id="n", name="net", external=True, project_id="t", port_security=False)
     assert network_of({"id": "n"}) == Network(id="n", name="")
+    assert network_of({"id": "n", "subnets": []}).bare
+    assert not network_of({"id": "n", "subnets": ["s"]}).bare
     assert subnet_of({"id": "s", "network_id": "n", "cidr": "10.0.0.0/8", "ip_version": 4}).gateway_ip is None
     interfaces = [
         {"device_id": "r", "fixed_ips": [{"subnet_id": "s1", "ip_address": "10.0.0.1"}]},

@@ -1,0 +1,230 @@
+"""The shapes a server's life can take in an OpenStack cloud, over HTTP: ports made in advance, floating IPs of nova."""
+
+from __future__ import annotations
+
+import pytest
+
+from poolmgr.config.settings import CloudNetwork, CloudService, NetworkApi
+from poolmgr.errors import (
+    CloudUnavailable,
+    ConfigError,
+    NotFound,
+    OutcomeUnknown,
+    OverQuota,
+    Rejected,
+)
+from poolmgr.model.server import META_NODE_ID, Port
+from tests.contract.clouds import METADATA, OWNER, CallsOf, Stage, clouds
+
+CREATE = "compute.POST.servers"
+
+
+# -- ports made in advance -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ahead():
+    """A cloud whose servers get ports made in advance."""
+    with clouds() as (_, login):
+        yield login(settings={"port_mode": "precreate"})
+
+
+def own_ports(stage: Stage) -> list[Port]:
+    return [port for port in stage.cloud.list_ports().items.values() if port.owner == OWNER]
+
+
+def test_with_ports_in_advance_a_server_costs_one_call_more_and_its_floating_ip_one_less(ahead):
+    stage = ahead
+    gone = stage.boot()
+    stage.cloud.delete_server(gone.id)
+    stage.clock.advance(5.0)
+    for port in own_ports(stage):
+        stage.cloud.delete_port(port.id)
+    spec = stage.spec("np2")
+    with CallsOf(stage) as create:
+        server_id = stage.cloud.create_server(spec)
+    assert create.made == {"network.POST.ports": 1, CREATE: 1}
+    stage.clock.advance(5.0)
+    server = stage.cloud.list_servers().items[server_id]
+    with CallsOf(stage) as expose:
+        addresses = stage.cloud.expose(server, owner=OWNER, auto_floating_ip=True)
+    assert expose.made == {"network.POST.floatingips": 1}
+    assert stage.world.guest_at(addresses.interface_ip).id == server_id
+    (port,) = own_ports(stage)
+    assert port.device_id == server_id
+
+
+def test_ports_in_advance_bear_groups_and_outlive_their_server(ahead):
+    stage = ahead
+    with stage.far.lock:
+        group = stage.far.networking.create_group("web", "")
+    server = stage.boot(security_groups=("web",))
+    with stage.far.lock:
+        (made,) = [p for p in stage.far.networking.ports.values() if p.description == OWNER.tag()]
+    assert (made.name, made.security_groups) == (OWNER.tag(), (group.id,))
+    stage.cloud.delete_server(server.id)
+    stage.clock.advance(5.0)
+    (port,) = own_ports(stage)  # nova leaves it: whoever deleted the server finds it by its owner
+    assert port.device_id == ""
+    stage.cloud.delete_port(port.id)
+    assert stage.left() == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"kind": "quota"}, OverQuota),
+        ({"kind": "refuse", "operations": [CREATE], "status": 400, "message": "no"}, Rejected),
+        ({"kind": "refuse", "operations": [CREATE], "status": 404, "message": "no"}, Rejected),
+        ({"kind": "throttle", "operations": [CREATE]}, CloudUnavailable),
+    ],
+)
+def test_a_refused_create_leaves_no_port(ahead, fault, error):
+    spec = ahead.spec()
+    ahead.strike(fault.pop("kind"), **fault)
+    with pytest.raises(error):
+        ahead.cloud.create_server(spec)
+    assert ahead.left() == (0, 0, 0)
+
+
+def test_without_an_answer_the_ports_stay_and_are_found_by_their_owner(ahead):
+    ahead.strike("lost-answer", times=1)
+    with pytest.raises(OutcomeUnknown):
+        ahead.cloud.create_server(ahead.spec())
+    ahead.clock.advance(5.0)
+    (server,) = ahead.cloud.list_servers().items.values()
+    assert [port.device_id for port in own_ports(ahead)] == [server.id]
+
+
+def test_a_second_port_that_cannot_be_had_takes_the_first_one_with_it():
+    with clouds("nat", quota={"ports": 2}) as (_, login):  # one is the router's
+        stage = login(settings={"port_mode": "precreate"})
+        with pytest.raises(OverQuota):
+            stage.cloud.create_server(stage.spec(networks=("private", "private")))
+        assert stage.left() == (0, 0, 0)
+        assert stage.far.calls[CREATE] == 0
+
+
+@pytest.mark.parametrize("kind", ["lost-answer", "drop", "http-500"])
+def test_a_port_whose_answer_was_lost_is_deleted_and_the_create_may_be_repeated(ahead, kind):
+    ahead.strike(kind, operations=["network.POST.ports"], times=1)
+    with pytest.raises(CloudUnavailable):
+        ahead.cloud.create_server(ahead.spec())
+    assert ahead.left() == (0, 0, 0)
+    assert ahead.boot().id
+
+
+def test_ports_are_not_made_for_nobody(ahead):
+    metadata = {key: value for key, value in METADATA.items() if key != META_NODE_ID}
+    with pytest.raises(Rejected, match="names no owner"):
+        ahead.cloud.create_server(ahead.spec(metadata=metadata))
+    assert ahead.left() == (0, 0, 0)
+
+
+def test_ports_in_advance_need_a_network_service():
+    with clouds() as (_, login):
+        absent = {"network": CloudService(present=False)}
+        stage = login(settings={"port_mode": "precreate", "services": absent})
+        with pytest.raises(ConfigError, match="port_mode precreate"):
+            stage.cloud.connect()
+
+
+# -- floating IPs of nova --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nova():
+    """A cloud with floating IPs of the nova kind, and the microversions in which they are gone."""
+    with clouds() as (_, login):
+        yield login(settings={"floating_ip_source": NetworkApi.NOVA})
+
+
+def test_a_floating_ip_of_novas_kind_from_its_pool_until_it_is_released(nova):
+    stage = nova
+    assert stage.cloud.connect().may_need_floating_ips
+    server = stage.boot()
+    addresses = stage.cloud.expose(server, owner=OWNER, auto_floating_ip=True)
+    assert stage.world.guest_at(addresses.interface_ip).id == server.id
+    (found,) = stage.cloud.list_floating_ips().items.values()
+    assert (found.address, found.port_id, found.owner) == (addresses.floating_v4, server.id, None)
+    assert stage.cloud.expose(server, owner=OWNER, auto_floating_ip=True) == addresses
+    stage.cloud.delete_server(server.id)
+    stage.clock.advance(5.0)
+    assert stage.left() == (0, 0, 0)
+
+
+def test_one_that_a_crash_left_on_the_server_is_found():
+    with clouds() as (_, login):
+        asked = {"floating_ip_source": NetworkApi.NOVA}
+        before, after = login(settings=asked), login(settings=asked)
+        server = before.boot()
+        first = before.cloud.expose(server, owner=OWNER, auto_floating_ip=True)
+        assert after.cloud.expose(server, owner=OWNER, auto_floating_ip=True) == first
+        assert after.counts()["floating_ips"] == 1
+
+
+@pytest.mark.parametrize(
+    ("operations", "error"),
+    [
+        (["compute.POST.server_action"], CloudUnavailable),
+        (["compute.POST.os-floating-ips"], OutcomeUnknown),
+    ],
+)
+def test_one_that_could_not_be_bound_is_released(nova, operations, error):
+    server = nova.boot()
+    nova.strike("http-500", operations=operations, times=1)
+    with pytest.raises(error):
+        nova.cloud.expose(server, owner=OWNER, auto_floating_ip=True)
+    assert nova.counts()["floating_ips"] == 0
+
+
+def test_a_server_that_is_gone_gets_none(nova):
+    server = nova.boot()
+    nova.cloud.delete_server(server.id)
+    nova.clock.advance(5.0)
+    with pytest.raises(NotFound):
+        nova.cloud.expose(server, owner=OWNER, auto_floating_ip=True)
+    assert nova.counts()["floating_ips"] == 0
+
+
+def test_no_floating_ip_of_novas_kind_beyond_the_quota():
+    with clouds(quota={"floating-ips": 0}) as (_, login):
+        stage = login(settings={"floating_ip_source": NetworkApi.NOVA})
+        server = stage.boot()
+        with pytest.raises(OverQuota):
+            stage.cloud.expose(server, owner=OWNER, auto_floating_ip=True)
+
+
+def test_a_server_stays_while_its_floating_ip_cannot_be_released(nova):
+    server = nova.boot()
+    nova.cloud.expose(server, owner=OWNER, auto_floating_ip=True)
+    nova.strike("http-503", operations=["compute.DELETE.os-floating-ip"])
+    with pytest.raises(CloudUnavailable):
+        nova.cloud.delete_server(server.id)
+    nova.clock.advance(5.0)
+    assert nova.counts()["servers"] == 1
+    nova.calm()
+    nova.strike(
+        "refuse", operations=["compute.DELETE.os-floating-ip"], status=403, message="Policy doesn't allow"
+    )
+    nova.cloud.delete_server(server.id)  # that will not change: it is left behind, and said
+    nova.clock.advance(5.0)
+    assert nova.left() == (0, 0, 1)
+
+
+def test_a_cloud_without_pools_needs_no_floating_ips():
+    with clouds() as (_, login):
+        stage = login(settings={"floating_ip_source": NetworkApi.NOVA})
+        stage.strike("refuse", operations=["compute.GET.os-floating-ip-pools"], status=404, message="gone")
+        assert not stage.cloud.connect().may_need_floating_ips
+        server = stage.boot()
+        assert stage.cloud.expose(server, owner=OWNER, auto_floating_ip=True) == server.addresses
+        assert stage.cloud.list_floating_ips().items == {}
+
+
+def test_a_pool_that_clouds_yaml_names_and_the_cloud_lacks():
+    with clouds() as (_, login):
+        named = (CloudNetwork(name="private", nat_source=True),)
+        asked = {"floating_ip_source": NetworkApi.NOVA, "requires_floating_ip": True, "networks": named}
+        with pytest.raises(ConfigError, match=r"pool private: not found \(the cloud's pools: ext-net\)"):
+            login(settings=asked).cloud.connect()
