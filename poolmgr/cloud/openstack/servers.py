@@ -10,6 +10,7 @@ from typing import Any
 from poolmgr.cloud.faults import fault_kind
 from poolmgr.cloud.openstack.addresses import AddressRules, addresses_of
 from poolmgr.cloud.openstack.floating import GuestPort
+from poolmgr.cloud.openstack.timestamps import epoch_of
 from poolmgr.cloud.openstack.topology import Network
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import Addresses, Flavor, Quota, Server, ServerStatus
@@ -41,6 +42,7 @@ class ServerReader:
         status = str(raw.get("status") or "UNKNOWN").upper()
         fault = raw.get("fault")
         message = str(fault.get("message") or "") if fault else ""
+        flavor = raw.get("flavor") or {}
         return Server(
             id=raw["id"],
             name=raw.get("name") or "",
@@ -54,7 +56,10 @@ class ServerReader:
             az=raw.get("OS-EXT-AZ:availability_zone") or None,
             host_id=raw.get("hostId") or None,
             volumes=tuple(v["id"] for v in raw.get("os-extended-volumes:volumes_attached") or ()),
-            resources=self._resources(raw.get("flavor") or {}),
+            resources=self._resources(flavor),
+            created_at=epoch_of(raw.get("created")),
+            flavor_name=self._flavor_name(flavor),
+            image_id=(raw.get("image") or {}).get("id"),
         )
 
     def read_any(self, raw: Any) -> Server | None:
@@ -91,6 +96,12 @@ class ServerReader:
             return self._price(int(flavor["vcpus"]), int(flavor.get("ram") or 0))
         known = self.flavors.get(str(flavor.get("id")))
         return self._price(known.vcpus, known.ram_mib) if known else None
+
+    def _flavor_name(self, flavor: Mapping[str, Any]) -> str:
+        if "original_name" in flavor:
+            return str(flavor["original_name"])
+        known = self.flavors.get(str(flavor.get("id")))
+        return known.name if known else ""
 
     def _price(self, vcpus: int, ram_mib: int) -> Resources:
         price = self.prices.get((vcpus, ram_mib))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.service import Service
+from poolmgr.cloud.openstack.timestamps import epoch_of
 from poolmgr.errors import NotFound
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import Listing, Owner, Quota, Volume, owner_of_metadata
@@ -71,7 +71,7 @@ def volume_of(raw: Mapping[str, Any]) -> Volume:
         size_gib=int(raw.get("size") or 0),
         server_ids=tuple(a["server_id"] for a in attached if a.get("server_id")),
         owner=owner_of_metadata(raw.get("metadata") or {}),
-        created_at=_epoch(raw.get("created_at")),
+        created_at=epoch_of(raw.get("created_at")),
     )
 
 
@@ -94,11 +94,3 @@ def quotas_of(absolute: Mapping[str, Any]) -> tuple[Quota, ...]:
 
 def _at_least_0(value: object) -> float | None:
     return value if isinstance(value, int | float) and value >= 0 else None
-
-
-def _epoch(text: object) -> float | None:
-    """Cinder tells UTC without saying so (measured on simcloud's answers as the API reference shows them)."""
-    try:
-        return datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return None

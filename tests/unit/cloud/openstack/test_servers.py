@@ -43,6 +43,13 @@ def test_a_server_as_microversions_from_2_47_list_it():
     assert server.owner.node_id == "1"
 
 
+def test_when_a_server_was_made_and_of_what():
+    server = READER.read({**RAW, "created": "2026-11-22T22:13:00Z", "image": {"id": "i-1"}})
+    assert (server.created_at, server.flavor_name, server.image_id) == (1795385580.0, "small", "i-1")
+    older = READER.read({**RAW, "flavor": {"id": "f-1"}, "image": ""})  # "": it boots from a volume
+    assert (older.created_at, older.flavor_name, older.image_id) == (None, "small", None)
+
+
 def test_an_older_listing_is_priced_by_the_list_of_flavors():
     assert READER.read({**RAW, "flavor": {"id": "f-1"}}).resources == {
         "instances": 1,
