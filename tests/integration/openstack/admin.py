@@ -5,6 +5,7 @@ Written without poolmgr's cloud layer, so that a mistake there cannot hide what 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,16 @@ def keystone_session(clouds_yaml: Path, cloud: str) -> Session:
     entry = yaml.safe_load(clouds_yaml.read_text())["clouds"][cloud]
     plugin = loading.get_plugin_loader("password").load_from_options(**entry["auth"])
     return Session(auth=plugin)
+
+
+#: Where each kind of thing is deleted: (service, path).
+WHERE = {
+    "servers": ("compute", "/servers"),
+    "floating_ips": ("network", "/v2.0/floatingips"),
+    "ports": ("network", "/v2.0/ports"),
+    "images": ("image", "/v2/images"),
+    "volumes": ("volumev3", "/volumes"),
+}
 
 
 class Admin:
@@ -40,6 +51,21 @@ class Admin:
         if "volumev3" in self._services or "block-storage" in self._services:
             found["volumes"] = self._list("volumev3", "/volumes/detail?all_tenants=1", "volumes")
         return {kind: tuple(sorted(thing["id"] for thing in things)) for kind, things in found.items()}
+
+    def sweep(self) -> None:
+        """Delete whatever a broken run has left. The projects belong to these tests alone (devstack/README.rst)."""
+        deadline = time.monotonic() + 120
+        while any(left := self.left().values()) and time.monotonic() < deadline:
+            for kind, ids in self.left().items():
+                service, path = WHERE[kind]
+                for thing in ids:
+                    self._session.delete(
+                        f"{path}/{thing}",
+                        endpoint_filter={"service_type": service, "interface": "public"},
+                        raise_exc=False,
+                    )
+            time.sleep(2)
+        assert not any(left), "the projects cannot be emptied"
 
     def _list(self, service: str, path: str, key: str, *, v3: bool = False) -> list[dict[str, Any]]:
         where: dict[str, Any] = {"service_type": service, "interface": "public"}

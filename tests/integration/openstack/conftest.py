@@ -21,7 +21,9 @@ def admin() -> Admin:
             f"there is no {CLOUDS_YAML}: `devstack/local/up.sh fake` (as root, on Debian or Ubuntu) starts the real "
             "OpenStack services these tests need; POOLMGR_OPENSTACK_CLOUDS names another file of such logins"
         )
-    return Admin(CLOUDS_YAML)
+    admin = Admin(CLOUDS_YAML)
+    admin.sweep()
+    return admin
 
 
 @pytest.fixture(scope="session")
