@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from poolmgr.cloud.api import Cloud, CloudInfo, Prober
@@ -71,7 +72,11 @@ class Context:
         self.deletions: deque[float] = deque(maxlen=20)  # seconds from the delete call until absent
         name = config.provider.name
         self.name = name
-        self.servers: SharedListing[Server] = self._listing(f"servers of {name}", parts.cloud.list_servers)
+        self.servers: SharedListing[Server] = self._listing(
+            f"servers of {name}",
+            parts.cloud.list_servers,
+            fetch_states=partial(parts.cloud.list_servers, partial_ok=True),
+        )
         self.ports: SharedListing[Port] = self._listing(f"ports of {name}", parts.cloud.list_ports)
         self.floating_ips: SharedListing[FloatingIp] = self._listing(
             f"floating IPs of {name}", parts.cloud.list_floating_ips
@@ -94,5 +99,12 @@ class Context:
         if not (lock.valid and self.store.connected):
             raise LockLost(f"{lock.path} is in doubt")
 
-    def _listing(self, name: str, fetch: Callable[[], Listing[T]]) -> SharedListing[T]:
-        return SharedListing(name, fetch, self.jobs, self.parts.api, self.clock, self.tuning)
+    def _listing(
+        self,
+        name: str,
+        fetch: Callable[[], Listing[T]],
+        fetch_states: Callable[[], Listing[T]] | None = None,
+    ) -> SharedListing[T]:
+        return SharedListing(
+            name, fetch, self.jobs, self.parts.api, self.clock, self.tuning, fetch_states=fetch_states
+        )

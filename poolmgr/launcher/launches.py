@@ -133,16 +133,16 @@ class Launches:
             boot_timeout=provider.boot_timeout,
             tuning=context.tuning,
             deployment=context.parts.deployment,
-            before=context.servers.previous,
+            before=context.servers.whole_before,
         )
         match step:
-            case policy.Wait(until=until):
+            case policy.Wait(until=until, absence=absence):
                 if launch.facts.phase not in (Phase.BOOTING, Phase.UNKNOWN):
                     return until
                 look_at = launch.facts.since + patience(context.boots, context.tuning)
                 if now < look_at:
                     return min(until, look_at)
-                context.servers.want(now)
+                (context.servers.want if absence else context.servers.want_states)(now)
                 return until
             case policy.Create():
                 self._create(launch, now)
@@ -153,6 +153,8 @@ class Launches:
                 self._expose(launch, server, now)
             case policy.Probe():
                 self._probe(launch)
+            case policy.Fail(unexplained=Server() as server):
+                self._read_fault(launch, server)
             case policy.Fail(result=result, reason=reason, charged=charged):
                 self._fail(launch, result, reason, charged=charged)
         return float("inf")
@@ -230,6 +232,21 @@ class Launches:
             case _:
                 self._fail(launch, Result.UNKNOWN, str(error))
 
+    def _read_fault(self, launch: Launch, server: Server) -> None:
+        """Ask for the server alone: some clouds tell only then why it failed (cloud.md 3.7)."""
+        context = self._context
+        attempt = launch.facts.attempt
+        launch.facts = replace(launch.facts, busy=True)
+
+        def then(outcome: Outcome[Server]) -> None:
+            if not self._mine(launch, attempt, Phase.BOOTING):
+                return
+            told = outcome.value or server
+            reason = told.fault or f"server {server.id} is in ERROR, without a fault"
+            self._guarded(launch, lambda: self._fail(launch, policy.result_of_fault(told.fault_kind), reason))
+
+        context.jobs.run(context.parts.api, lambda: context.cloud.get_server(server.id), then)
+
     # Addresses and reachability
 
     def _expose(self, launch: Launch, server: Server, now: float) -> None:
@@ -282,7 +299,7 @@ class Launches:
             if now - (launch.active_at or now) > context.tuning.address_grace:
                 return self._fail(launch, Result.NETWORK, "ACTIVE without an address")
             launch.facts = replace(facts, phase=Phase.BOOTING, not_before=now + 1.0)
-            context.servers.want(now)
+            context.servers.want_states(now)
             return None
         launch.addresses = addresses
         if not launch.label.host_key_checking:

@@ -19,9 +19,11 @@ T = TypeVar("T")
 
 
 class SharedListing(Generic[T]):
-    """The newest complete listing of one kind of thing.
+    """The newest listings of one kind of thing.
 
-    `last` is None before the first, `previous` (the one before `last`) before the second.
+    `last` is the newest of all and tells the state of what it holds; it may be partial, and then what it lacks may
+    still be there. `whole` is the newest complete one and `whole_before` the one before it: they prove absence.
+    Each is None before the first.
     """
 
     def __init__(
@@ -32,18 +34,24 @@ class SharedListing(Generic[T]):
         executor: Executor,
         clock: Clock,
         tuning: Tuning,
+        *,
+        fetch_states: Callable[[], Listing[T]] | None = None,
     ) -> None:
+        """`fetch_states` may answer with a partial listing, where that is cheaper."""
         self._name = name
         self._fetch = fetch
+        self._fetch_states = fetch_states or fetch
         self._jobs = jobs
         self._executor = executor
         self._clock = clock
         self._tuning = tuning
         self._facts = PollFacts()
         self._in_flight = False
-        self._wanted_after: float | None = None
+        self._wanted_after: float | None = None  # a complete one
+        self._states_after: float | None = None  # any
         self.last: Listing[T] | None = None
-        self.previous: Listing[T] | None = None
+        self.whole: Listing[T] | None = None
+        self.whole_before: Listing[T] | None = None
 
     @property
     def failures(self) -> int:
@@ -51,14 +59,17 @@ class SharedListing(Generic[T]):
         return self._facts.failures
 
     def want(self, after: float) -> None:
-        """Someone waits for a listing that begins at or after `after` (monotonic seconds)."""
-        if self._wanted_after is None or after > self._wanted_after:
-            self._wanted_after = after
+        """Someone waits for a complete listing that begins at or after `after` (monotonic seconds)."""
+        self._wanted_after = after if self._wanted_after is None else max(after, self._wanted_after)
+
+    def want_states(self, after: float) -> None:
+        """The same for a listing that may be partial: it is not to prove that anything is gone."""
+        self._states_after = after if self._states_after is None else max(after, self._states_after)
 
     def since(self, after: float) -> Listing[T] | None:
-        """The last listing if it began at or after `after`; otherwise wants one and returns None."""
-        if self.last is not None and self.last.started_at >= after:
-            return self.last
+        """The newest complete listing if it began at or after `after`; otherwise wants one and returns None."""
+        if self.whole is not None and self.whole.started_at >= after:
+            return self.whole
         self.want(after)
         return None
 
@@ -66,12 +77,14 @@ class SharedListing(Generic[T]):
         """Begin a listing if one is due; returns when to ask again (monotonic seconds)."""
         if self._in_flight:
             return float("inf")
-        due = next_poll(self._facts, wanted=self._wanted_after is not None, rate=rate, tuning=self._tuning)
+        states_do = self._wanted_after is None and self._states_after is not None
+        wanted = states_do or self._wanted_after is not None
+        due = next_poll(self._facts, wanted=wanted, rate=rate, tuning=self._tuning)
         now = self._clock.monotonic()
         if now < due:
             return due
         self._in_flight = True
-        self._jobs.run(self._executor, self._fetch, self._done)
+        self._jobs.run(self._executor, self._fetch_states if states_do else self._fetch, self._done)
         return float("inf")
 
     def poll_if_wanted(self, rate: float) -> float:
@@ -82,7 +95,7 @@ class SharedListing(Generic[T]):
         self._in_flight = False
         now = self._clock.monotonic()
         listing = outcome.value
-        if listing is None or not listing.complete:
+        if listing is None or not (listing.complete or listing.partial):
             failures = self._facts.failures + 1
             if failures == 1:  # one line per outage, not one per attempt
                 log.warning("listing %s failed: %s", self._name, outcome.error or "a page is missing")
@@ -91,6 +104,14 @@ class SharedListing(Generic[T]):
         if self._facts.failures:
             log.info("listing %s works again", self._name)
         self._facts = PollFacts(last_end=now, last_duration=listing.finished_at - listing.started_at)
-        self.previous, self.last = self.last, listing
+        self._take(listing)
+
+    def _take(self, listing: Listing[T]) -> None:
+        self.last = listing
+        if self._states_after is not None and listing.started_at >= self._states_after:
+            self._states_after = None
+        if not listing.complete:
+            return
+        self.whole_before, self.whole = self.whole, listing
         if self._wanted_after is not None and listing.started_at >= self._wanted_after:
             self._wanted_after = None

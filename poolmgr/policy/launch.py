@@ -5,9 +5,10 @@
               v  |                    v
            UNKNOWN               CLEANING -> NEW (next attempt), or the end
 
-CREATING and EXPOSING mean that a call is in flight. UNKNOWN: the create call was sent and never answered; the
-server is looked for by its metadata in listings before anything is sent again (cloud.md 3.6). CLEANING: the failed
-attempt's server is being deleted; the next attempt begins when it is gone. All times are monotonic seconds.
+CREATING and EXPOSING mean that a call is in flight; in BOOTING one is while the fault of a server is read that no
+listing told. UNKNOWN: the create call was sent and never answered; the server is looked for by its metadata in
+listings before anything is sent again (cloud.md 3.6). CLEANING: the failed attempt's server is being deleted; the next
+attempt begins when it is gone. All times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class LaunchFacts:
 class Wait:
     reason: str
     until: float = float("inf")  # look again then, if nothing happened before; never in the past
+    absence: bool = False  # what is waited for is proof that something is not there: complete listings only
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,15 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """`charged` False: the cloud failed, not the server, so it does not count against launch-retries."""
+    """`charged` False: the cloud failed, not the server, so it does not count against launch-retries.
+
+    `unexplained` is a server in ERROR of which the listing did not say why: asked for alone, it may (cloud.md 3.7).
+    """
 
     result: Result
     reason: str
     charged: bool = True
+    unexplained: Server | None = None
 
 
 Step = Wait | Create | Adopt | Expose | Probe | Fail
@@ -115,9 +121,9 @@ def next_step(
 ) -> Step:
     """What to do next for one launch. Every input has an answer, so this never raises.
 
-    `listing` is the last complete one, None before the first, and `before` the one before it: where that is
-    given, a server has vanished only when both lack it. `deployment` is ours: the server of an unanswered create
-    call must name it, as another installation may have a node of the same id.
+    `listing` is the newest, None before the first; a partial one proves no absence. `before` is the complete one before
+    it: where that is given, a server has vanished only when both lack it. `deployment` is ours: the server of an
+    unanswered create call must name it, as another installation may have a node of the same id.
     """
     if facts.phase is Phase.CLEANING:
         return Wait("cleaning")
@@ -168,11 +174,11 @@ def _settle_unknown(
         if owner and ours and (owner.node_id, owner.attempt) == (facts.node_id, facts.attempt):
             return Adopt(server)
     settled_at = facts.since + tuning.unknown_spacing
-    if listing and listing.started_at >= settled_at:
+    if listing and listing.complete and listing.started_at >= settled_at:
         return Fail(
             Result.UNKNOWN, "the create call was not answered and no server came of it", charged=False
         )
-    return Wait("unknown", settled_at) if now < settled_at else Wait("unknown")
+    return Wait("unknown", settled_at if now < settled_at else float("inf"), absence=True)
 
 
 def _watch_boot(
@@ -187,14 +193,18 @@ def _watch_boot(
     if server is None:
         grown_up = facts.since + tuning.young_server  # before, it may not be listed yet
         looks = [listing, before] if before else [listing]
-        if all(look and look.started_at >= grown_up and facts.server_id not in look.items for look in looks):
+        if all(one and one.complete and one.started_at >= grown_up for one in looks) and not any(
+            one and facts.server_id in one.items for one in looks
+        ):
             return Fail(Result.STATUS, "the server vanished while it was built")
-        return Wait("unlisted")
+        return Wait("unlisted", absence=now >= grown_up)
     match server.status:
         case ServerStatus.ERROR:
-            return Fail(
-                result_of_fault(server.fault_kind), server.fault or "server in ERROR, without a fault"
-            )
+            if facts.busy:
+                return Wait("fault")
+            reason = server.fault or "server in ERROR, without a fault"
+            unexplained = server if server.fault_kind is None else None
+            return Fail(result_of_fault(server.fault_kind), reason, unexplained=unexplained)
         case ServerStatus.DELETED | ServerStatus.SOFT_DELETED:
             return Fail(Result.STATUS, "the server was deleted by someone else")
         case ServerStatus.OTHER:

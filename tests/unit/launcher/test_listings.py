@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -26,7 +27,20 @@ class Cloud:
         self.error: Exception | None = None
         self.complete = True
         self.duration = 0.2
-        self.listing = SharedListing("servers", self._list, self.jobs, self.executor, self.clock, TUNING)
+        self.partial_calls = 0
+        self.listing = SharedListing(
+            "servers",
+            self._list,
+            self.jobs,
+            self.executor,
+            self.clock,
+            TUNING,
+            fetch_states=self._list_states,
+        )
+
+    def _list_states(self) -> Listing[str]:
+        self.partial_calls += 1
+        return replace(self._list(), complete=False, partial=True)
 
     def _list(self) -> Listing[str]:
         self.calls += 1
@@ -129,11 +143,36 @@ def test_a_kind_of_thing_that_nobody_asks_for_is_not_listed(cloud):
 
 def test_a_listing_and_the_one_before_it_are_kept(cloud):
     cloud.poll()
-    assert cloud.listing.previous is None
+    assert cloud.listing.whole_before is None
     cloud.clock.advance(60.0)
     cloud.poll()
-    assert cloud.listing.previous.items == {"call": "1"}
+    assert cloud.listing.whole_before.items == {"call": "1"}
+    assert cloud.listing.whole is cloud.listing.last
     assert cloud.listing.last.items == {"call": "2"}
+
+
+def test_whoever_wants_only_states_may_get_a_partial_listing(cloud):
+    cloud.poll()
+    whole = cloud.listing.whole
+    cloud.clock.advance(10.0)
+    cloud.listing.want_states(10.0)
+    cloud.poll()
+    assert (cloud.partial_calls, cloud.listing.last.items) == (1, {"call": "2"})
+    assert cloud.listing.last.partial
+    assert (cloud.listing.whole, cloud.listing.whole_before) == (whole, None)
+    assert cloud.listing.failures == 0
+    assert cloud.listing.since(0.0) is whole
+    assert cloud.poll() == pytest.approx(cloud.clock.monotonic() + 60.0)  # nobody waits any more
+
+
+def test_a_partial_listing_is_none_for_whoever_wants_a_complete_one(cloud):
+    cloud.poll()
+    cloud.clock.advance(10.0)
+    cloud.listing.want_states(10.0)
+    assert cloud.listing.since(10.0) is None
+    cloud.poll()
+    assert cloud.partial_calls == 0
+    assert cloud.listing.since(10.0) is cloud.listing.last
 
 
 @pytest.mark.parametrize("incomplete", [True, False])

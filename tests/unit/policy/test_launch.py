@@ -119,7 +119,9 @@ def test_the_server_of_an_unanswered_create_call_is_found_by_its_metadata():
     ],
 )
 def test_no_other_server_is_taken_for_it(other):
-    assert step(unknown(), listing(found(**other), at=101.0), now=102.0) == Wait("unknown", 110.0)
+    assert step(unknown(), listing(found(**other), at=101.0), now=102.0) == Wait(
+        "unknown", 110.0, absence=True
+    )
 
 
 def test_without_a_server_in_a_late_listing_the_create_call_had_no_effect():
@@ -139,7 +141,7 @@ def test_without_a_server_in_a_late_listing_the_create_call_had_no_effect():
     ],
 )
 def test_nothing_is_concluded_from_early_listings(seen, now, until):
-    assert step(unknown(), seen, now=now) == Wait("unknown", until)
+    assert step(unknown(), seen, now=now) == Wait("unknown", until, absence=True)
 
 
 def test_an_unanswered_create_call_is_never_sent_again():
@@ -162,6 +164,28 @@ def test_an_unanswered_create_call_is_never_sent_again():
 )
 def test_a_server_boots_until_it_is_active(status, expected):
     assert step(facts(Phase.BOOTING), listing(server("s-1", status))) == expected
+
+
+def test_a_fault_that_the_listing_does_not_tell_is_asked_for_once():
+    silent = server("s-1", ServerStatus.ERROR)
+    said = step(facts(Phase.BOOTING), listing(silent))
+    assert isinstance(said, Fail)
+    assert said.unexplained is silent
+    assert step(facts(Phase.BOOTING, busy=True), listing(silent)) == Wait("fault", 600.0)
+
+
+@pytest.mark.parametrize("phase", [Phase.BOOTING, Phase.UNKNOWN])
+def test_a_partial_listing_shows_what_is_there_and_not_what_is_gone(phase):
+    late = {"at": 99.0, "before": listing(at=98.0)}
+    for partial in (False, True):
+        seen = listing(at=late["at"], complete=not partial, partial=partial)
+        said = step(facts(phase, since=1.0), seen, before=late["before"])
+        assert (failure(said) is None) is partial
+        if partial:
+            assert isinstance(said, Wait)
+            assert said.absence  # only a complete one helps now
+    there = listing(server("s-1", ServerStatus.ACTIVE, node=NODE, attempt=1), complete=False, partial=True)
+    assert isinstance(step(facts(phase), there), Expose | Adopt)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +226,7 @@ def test_an_active_server_whose_address_was_not_there_is_asked_again_later():
 def test_a_server_has_vanished_when_complete_listings_lack_it_though_it_is_not_young(seen, before, result):
     said = step(facts(Phase.BOOTING, since=10.0), seen, before=before)
     assert failure(said) is result
-    assert result or said == Wait("unlisted", 600.0)
+    assert result or said == Wait("unlisted", 600.0, absence=True)
 
 
 # Reachability
@@ -270,7 +294,7 @@ def test_every_input_has_an_answer_and_no_wait_is_over_already(about, seen, befo
         before=before,
     )
     match said:
-        case Wait(reason, until):
+        case Wait(reason, until, _):
             assert reason
             assert until > now  # else the worker would spin
         case Create():

@@ -26,9 +26,10 @@ DEPLOYMENT = "d" * 32
 OTHER_DEPLOYMENT = "e" * 32
 
 
-def listing(*things: Any, at: float = 0.0, complete: bool = True) -> Listing[Any]:
+def listing(*things: Any, at: float = 0.0, complete: bool = True, partial: bool = False) -> Listing[Any]:
     """A listing of `things` that began at `at`."""
-    return Listing(items={t.id: t for t in things}, started_at=at, finished_at=at + 0.1, complete=complete)
+    items = {t.id: t for t in things}
+    return Listing(items=items, started_at=at, finished_at=at + 0.1, complete=complete, partial=partial)
 
 
 def server(id_: str = "s-1", status: ServerStatus = ServerStatus.BUILD, **fields: Any) -> Server:
