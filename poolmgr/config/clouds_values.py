@@ -127,5 +127,5 @@ def one_of(*words: str) -> Value:
 def secret_text(value: Any) -> str:
     """A hint for an option that YAML did not read as a text; it never shows the value."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return "quote it: YAML reads 0123 as 83, and 1e5 as a number"
+        return "quote it: YAML reads 0123 as 83"
     return quoting_hint(value)

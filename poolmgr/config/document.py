@@ -180,6 +180,8 @@ def read_document(path: str, *, environ: Mapping[str, str], strict: bool = False
 
 def parse_document(text: str, *, file: str, environ: Mapping[str, str], strict: bool = False) -> Document:
     """As `read_document`, for a text that is at hand; `file` is its name in findings."""
+    if text.lstrip().startswith("{"):
+        text = text.replace("\t", " ")  # JSON may be indented with tabs, and has none inside of its texts
     expanded = expand(text, environ)
     loader: _Loader | None = None
     try:

@@ -216,24 +216,6 @@ def test_layers_cover_each_other_in_order(files, profile, own, secure, region, e
     assert {name: getattr(settings, name) for name in expected} == expected
 
 
-def test_auth_merges_key_by_key_through_all_layers(files):
-    files.write(
-        "clouds-public.yaml", {"public-clouds": {"vendor": {"auth": {"auth_url": "a", "username": "a"}}}}
-    )
-    own = {"username": "b", "project_name": "b", "user_domain_id": "d", "project_domain_id": "d"}
-    regions = [{"name": "R1", "values": {"auth": {"project_name": "c", "username": None}}}]
-    files.write("clouds.yaml", {"clouds": {"north": {"cloud": "vendor", "auth": own, "regions": regions}}})
-    files.write("secure.yaml", {"clouds": {"north": {"auth": {"password": "s"}}}})
-    assert files.load().get("north").auth == {
-        "auth_url": "a",
-        "username": "b",
-        "password": "s",
-        "project_name": "c",
-        "user_domain_id": "d",
-        "project_domain_id": "d",
-    }
-
-
 def without(mapping, *keys):
     return {key: value for key, value in mapping.items() if key not in keys}
 
@@ -296,85 +278,6 @@ DOMAINS = {"user_domain_name": "Default", "project_domain_name": "Default"}
 def test_authentication_options(files, keys, auth, options):
     found = files.cloud(keys, auth=auth).auth
     assert options is None or found == options
-
-
-@pytest.mark.parametrize(
-    ("given", "used"), [(None, "none"), ("", "none"), ("None", "none"), ("token_endpoint", "admin_token")]
-)
-def test_old_names_of_plugins(files, given, used):
-    assert files.cloud({"auth_type": given}, auth={"endpoint": "e", "token": "t"}).auth_type == used
-
-
-def test_a_profile_s_scope_is_not_for_application_credentials(files):
-    files.write(
-        "clouds-public.yaml", {"public-clouds": {"vendor": {"auth": {"project_domain_id": "default"}}}}
-    )
-    auth = {"auth_url": "a", "application_credential_id": "i", "application_credential_secret": "s"}
-    settings = files.cloud({"profile": "vendor", "auth_type": "v3applicationcredential"}, auth=auth)
-    assert settings.auth == auth
-
-
-# Networks (1.6)
-def test_networks(files):
-    networks = [
-        {"name": "wan", "routes_externally": True, "default_interface": "true", "nat_source": True},
-        {"name": "six", "routes_externally": True, "routes_ipv4_externally": False},
-        {"name": "lan", "nat_destination": True},
-    ]
-    assert files.cloud({"networks": networks}).networks == (
-        CloudNetwork(
-            name="wan",
-            routes_ipv4_externally=True,
-            routes_ipv6_externally=True,
-            default_interface=True,
-            nat_source=True,
-        ),
-        CloudNetwork(name="six", routes_ipv6_externally=True),
-        CloudNetwork(name="lan", nat_destination=True),
-    )
-
-
-def test_the_keys_from_before_networks(files):
-    assert files.cloud({"external_network": "wan", "internal_network": "lan"}).networks == (
-        CloudNetwork(
-            name="wan", routes_ipv4_externally=True, routes_ipv6_externally=True, default_interface=True
-        ),
-        CloudNetwork(name="lan", nat_destination=True),
-    )
-
-
-# Regions (1.3)
-@pytest.mark.parametrize(
-    ("keys", "asked", "region", "regions"),
-    [
-        ({}, None, None, ()),
-        ({}, "any", "any", ()),
-        ({"region_name": "R1"}, None, "R1", ("R1",)),
-        ({"region_name": "R1, R2"}, "R2", "R2", ("R1", "R2")),
-        ({"regions": ["R1", "R2"]}, None, "R1", ("R1", "R2")),
-        ({"regions": ["R1", {"name": "R2", "values": {}}, {"name": "R3"}]}, "R3", "R3", ("R1", "R2", "R3")),
-        ({"regions": [], "region_name": "R1"}, None, "R1", ("R1",)),
-        ({"regions": ["R1"], "region_name": "R9"}, None, "R1", ("R1",)),
-    ],
-)
-def test_which_region(files, keys, asked, region, regions):
-    settings = files.cloud(keys, asked)
-    assert (settings.region_name, settings.regions) == (region, regions)
-    assert files.load().regions("north") == regions
-
-
-def test_each_region_has_its_values(files):
-    url = {"auth": {"auth_url": "https://two.example/v3"}}
-    files.cloud({"regions": ["R1", {"name": "R2", "values": {**url, "private": True}}]})
-    one, two = (files.load().get("north", region) for region in ("R1", "R2"))
-    assert (one.private, one.auth["auth_url"]) == (False, AUTH["auth_url"])
-    assert (two.private, two.auth["auth_url"]) == (True, "https://two.example/v3")
-
-
-def test_regions_of_a_profile_are_known_too(files):
-    files.write("clouds-public.yaml", {"public-clouds": {"vendor": {"regions": ["V1", "V2"]}}})
-    assert files.cloud({"profile": "vendor"}).region_name == "V1"
-    assert files.load().all_regions() == {"north": ("V1", "V2")}
 
 
 # What the file says of all clouds
@@ -595,35 +498,12 @@ def test_an_unknown_cloud_is_told_with_those_that_are_known(files):
         files.load().get("nort")
 
 
-def test_an_unknown_region_is_told_with_those_that_are_known(files):
-    with pytest.raises(ConfigError, match=r"it has no region 'R3'; allowed: R1, R2"):
-        files.cloud({"regions": ["R1", "R2"]}, "R3")
-    with pytest.raises(ConfigError, match=r"it has no region 'r1'; allowed: R1; did you mean 'R1'\?"):
-        files.cloud({"regions": ["R1"]}, "r1")
-
-
 def test_a_broken_cloud_does_not_disturb_another(files):
     files.write("clouds.yaml", {"clouds": {"north": {"auth": AUTH}, "south": {"auth": 5, "profile": "gone"}}})
     clouds = files.load()
     assert clouds.names() == ("north", "south")
     assert clouds.all_regions() == {"north": (), "south": ()}
     assert clouds.get("north")
-
-
-@pytest.mark.parametrize(
-    ("profile", "line"),
-    [
-        (
-            {"status": "shutdown", "message": "closed in 2018"},
-            "error: clouds.north.profile: this cloud is gone",
-        ),
-        ({"status": "shutdown", "message": "closed in 2018"}, "closed in 2018"),
-        ({"status": "deprecated"}, "warning: clouds.north.profile: this cloud is about to go"),
-    ],
-)
-def test_a_profile_may_say_that_its_cloud_ends(files, profile, line):
-    files.write("clouds-public.yaml", {"public-clouds": {"vendor": profile}})
-    assert line in files.lines({"profile": "vendor"})
 
 
 # Files (1.1)
@@ -634,24 +514,10 @@ def usual(files, **options):
     return load_clouds(environ=files.environ, plugins=PLUGINS, **options)
 
 
-@pytest.mark.parametrize("name", ["clouds.yaml", "clouds.yml", "clouds.json"])
-def test_the_user_s_directory_is_searched(files, name):
-    file = files.write(f".config/openstack/{name}", HERE)
-    assert usual(files).names() == ("here",)
-    assert usual(files).file == file
-
-
 def test_the_first_file_wins_and_others_are_not_merged(files):
     files.write(".config/openstack/clouds.yml", {"clouds": {"two": {}}})
     files.write(".config/openstack/clouds.yaml", HERE)
     assert usual(files).names() == ("here",)
-
-
-def test_the_working_directory_is_searched_only_when_asked_for(files):
-    files.write("work/clouds.yaml", {"clouds": {"work": {}}})
-    files.write(".config/openstack/clouds.yaml", HERE)
-    assert usual(files).names() == ("here",)
-    assert usual(files, cwd=str(files.path / "work")).names() == ("work",)
 
 
 def test_xdg_directories_and_the_home_outside_of_a_snap_are_searched(files):
@@ -665,18 +531,6 @@ def test_xdg_directories_and_the_home_outside_of_a_snap_are_searched(files):
     assert usual(files).names() == ("real",)
 
 
-def test_files_named_in_the_environment_go_first(files):
-    files.write(".config/openstack/clouds.yaml", {"clouds": {"two": {}}})
-    files.environ["OS_CLIENT_CONFIG_FILE"] = files.write(
-        "mine.yaml", {"clouds": {"mine": {"auth": without(AUTH, "password")}}}
-    )
-    files.environ["OS_CLIENT_SECURE_FILE"] = files.write(
-        "my-secrets.yaml", {"clouds": {"mine": {"auth": {"password": "p"}}}}
-    )
-    assert usual(files).names() == ("mine",)
-    assert usual(files).get("mine").auth["password"] == "p"
-
-
 def test_a_file_named_in_the_environment_that_is_missing_is_warned_about(files):
     files.write(".config/openstack/clouds.yaml", HERE)
     files.environ["OS_CLIENT_CONFIG_FILE"] = "/nonexistent/clouds.yaml"
@@ -687,12 +541,6 @@ def test_a_file_named_in_the_environment_that_is_missing_is_warned_about(files):
 def test_companions_of_a_file_that_was_named_come_from_beside_it_only(files):
     files.write(".config/openstack/secure.yaml", {"clouds": {"north": {"auth": {"password": "other"}}}})
     assert files.cloud({}).auth["password"] == "secret-word"
-
-
-def test_the_kinds_of_files_may_lie_in_different_directories(files):
-    files.write("work/clouds.yaml", {"clouds": {"here": {"auth": without(AUTH, "password")}}})
-    files.write(".config/openstack/secure.yaml", {"clouds": {"here": {"auth": {"password": "p"}}}})
-    assert usual(files, cwd=str(files.path / "work")).get("here").auth["password"] == "p"
 
 
 @pytest.mark.parametrize(
