@@ -11,7 +11,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -293,8 +292,7 @@ class SimulatedCloud:
         volumes = self._cloud.volumes
 
         def mark(volume_id: str, _: sim.Trouble) -> None:
-            volume = volumes.volume(volume_id)
-            volumes.volumes[volume_id] = replace(volume, metadata={**volume.metadata, **owner.metadata()})
+            volumes.add_metadata(volume_id, owner.metadata())
 
         for volume_id in server.volumes:
             self._ask("block-storage.POST.volume_metadata", partial(mark, volume_id), subject=volume_id)

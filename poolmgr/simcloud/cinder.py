@@ -83,6 +83,12 @@ def delete(call: Call) -> Response:
     return empty(202)
 
 
+def add_metadata(call: Call) -> Response:
+    """What is named is written, what else is there stays."""
+    changed = call.cloud.volumes.add_metadata(call.params["id"], call.entity("metadata"))
+    return json_response({"metadata": dict(changed.metadata)})
+
+
 def limits(call: Call) -> Response:
     quota, used = call.cloud.quota, call.cloud.volumes.used()
     absolute = {
@@ -102,6 +108,7 @@ _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
     ("POST", "/volumes", "volumes", create),
     ("GET", "/volumes/{id}", "volume", show),
     ("DELETE", "/volumes/{id}", "volume", delete),
+    ("POST", "/volumes/{id}/metadata", "volume_metadata", add_metadata),
     ("GET", "/limits", "limits", limits),
 )
 

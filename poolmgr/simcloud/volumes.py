@@ -85,6 +85,12 @@ class Volumes:
             raise no_such("volume", volume_id)
         return self.volumes[volume_id]
 
+    def add_metadata(self, volume_id: str, metadata: Mapping[str, str]) -> Volume:
+        volume = self.volume(volume_id)
+        changed = replace(volume, metadata={**volume.metadata, **metadata})
+        self.volumes[volume_id] = changed
+        return changed
+
     def delete(self, volume_id: str) -> None:
         volume = self.volume(volume_id)
         if volume.status == "in-use":

@@ -17,7 +17,7 @@ from poolmgr.errors import (
     Rejected,
     Throttled,
 )
-from poolmgr.model.server import Port, ServerStatus
+from poolmgr.model.server import FaultKind, Port, ServerStatus
 from tests.contract.clouds import IMAGE, IMPLEMENTATIONS, METADATA, OWNER, SHAPES, Stage
 
 LIST = "compute.GET.servers_detail"
@@ -335,6 +335,55 @@ def test_a_port_that_its_server_left_behind_can_be_found_and_deleted(stage):
     assert port.status == "DOWN"
     stage.cloud.delete_port(port.id)
     assert stage.left() == (0, 0, 0)
+
+
+# -- volumes ---------------------------------------------------------------------------------------------
+
+
+def test_a_server_boots_from_a_volume_that_can_be_marked_and_goes_with_it(stage):
+    server = stage.boot(boot_from_volume=True, volume_gib=30)
+    assert server.image_id is None
+    (volume_id,) = server.volumes
+    assert stage.cloud.connect().has_volumes
+    stage.cloud.mark_volumes(server, owner=OWNER)
+    stage.cloud.mark_volumes(server, owner=OWNER)
+    (volume,) = stage.cloud.list_volumes().items.values()
+    assert (volume.id, volume.size_gib, volume.server_ids) == (volume_id, 30, (server.id,))
+    assert volume.owner is not None
+    assert volume.owner.same(OWNER)
+    with pytest.raises(Rejected):
+        stage.cloud.delete_volume(volume_id)
+    stage.remove(server)
+    assert stage.cloud.list_volumes().items == {}
+
+
+def test_a_volume_of_someone_else_is_listed_and_can_be_deleted(stage):
+    with stage.far.lock:
+        made = stage.far.volumes.create(name="data", size_gib=5, foreign=True)
+    stage.clock.advance(5.0)
+    volume = stage.cloud.list_volumes().items[made.id]
+    assert (volume.name, volume.status, volume.owner, volume.server_ids) == ("data", "available", None, ())
+    assert volume.created_at == pytest.approx(made.created, abs=1.0)
+    stage.cloud.delete_volume(made.id)
+    stage.clock.advance(5.0)
+    stage.cloud.delete_volume(made.id)
+    assert stage.cloud.list_volumes().items == {}
+
+
+def test_volumes_of_a_server_that_is_gone_cannot_be_marked(stage):
+    server = stage.boot(boot_from_volume=True)
+    stage.remove(server)
+    with pytest.raises(NotFound):
+        stage.cloud.mark_volumes(server, owner=OWNER)
+
+
+def test_a_server_whose_volume_exceeds_the_quota_fails_with_its_fault(staged):
+    stage = staged("nat", quota={"gigabytes": 10})
+    server_id = stage.cloud.create_server(stage.spec(boot_from_volume=True, volume_gib=30))
+    stage.clock.advance(5.0)
+    server = stage.cloud.list_servers().items[server_id]
+    assert (server.status, server.fault_kind) == (ServerStatus.ERROR, FaultKind.QUOTA)
+    assert stage.cloud.list_volumes().items == {}
 
 
 # -- addresses -------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from poolmgr.cloud.openstack.servers import ServerReader, listed_by_ports
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.session import Session
 from poolmgr.cloud.openstack.topology import Network, Topology
+from poolmgr.cloud.openstack.versions import offers
 from poolmgr.cloud.openstack.volumes import Volumes
 from poolmgr.config.settings import CloudSettings, NetworkApi
 from poolmgr.errors import CloudError, ConfigError, NotSupported, PoolmgrError
@@ -52,6 +53,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0
+FLAVORS_EMBEDDED_SINCE = (2, 47)  # a listing holds the flavor itself and not only its id
 NO_FLAVORS: Mapping[str, Flavor] = {}
 SERVICES = ("compute", "network", "image", "identity", "block-storage", "object-store")
 
@@ -280,7 +282,7 @@ class OpenStackCloud:
 
     def _known_flavors(self) -> Mapping[str, Flavor]:
         """Flavors by id, where listings only name them; a list without them is better than none."""
-        if embeds_flavors(self._compute.microversion()):
+        if offers(self._compute.microversion(), FLAVORS_EMBEDDED_SINCE):
             return NO_FLAVORS
         try:
             return self._compute.flavors_by_id()
@@ -324,14 +326,6 @@ def check_without_network(settings: CloudSettings) -> None:
             f"cloud {settings.name}: requires_floating_ip: there is no network service to make floating IPs; if the "
             "Compute service makes them, set floating_ip_source: nova"
         )
-
-
-def embeds_flavors(microversion: str | None) -> bool:
-    """Whether a listing holds the flavor itself (2.47 and later) and not only its id."""
-    if microversion is None:
-        return False
-    major, _, minor = microversion.partition(".")
-    return (int(major), int(minor)) >= (2, 47)
 
 
 def _intervals(settings: CloudSettings) -> dict[str, float]:

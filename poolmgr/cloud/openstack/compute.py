@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from poolmgr.cloud.openstack.boot import METADATA_ITEMS
 from poolmgr.cloud.openstack.cached import Cached
 from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.gate import Timeouts
@@ -36,6 +37,9 @@ class Compute:
         self._service = service
         self._flavors = Cached(self._read_flavors, CATALOG_TTL, clock)
         self._zones = Cached(self._read_zones, CATALOG_TTL, clock)
+        self.metadata_items = (
+            METADATA_ITEMS  # how many a server may have, as the limits last said; below 0: any
+        )
 
     def microversion(self) -> str | None:
         endpoint = self._service.endpoint()
@@ -52,7 +56,10 @@ class Compute:
         except (Forbidden, NotFound) as error:
             log.debug("the cloud tells no limits: %s", error)
             return ()
-        return quotas_of((document.get("limits") or {}).get("absolute") or {})
+        absolute = (document.get("limits") or {}).get("absolute") or {}
+        if isinstance(absolute.get("maxServerMeta"), int):
+            self.metadata_items = absolute["maxServerMeta"]
+        return quotas_of(absolute)
 
     def flavors(self) -> tuple[Flavor, ...]:
         """All flavors by name, cached 5 minutes."""

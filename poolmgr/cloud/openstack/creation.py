@@ -8,8 +8,9 @@ whoever deleted it (`Port.owner`). After a create call without an answer they st
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from poolmgr.cloud.openstack.boot import create_body
 from poolmgr.cloud.openstack.compute import Compute
@@ -64,18 +65,26 @@ class Creator:
         if not self._networks.present():
             networks = [{"uuid": name} for name in spec.networks]
             left_to_nova = "auto" if self._compute.microversion() else None
-            body = create_body(spec, image_id=image_id, networks=networks or left_to_nova, groups=groups)
-            return Made(server_id=self._compute.create(body))
+            return self._made(spec, image_id, networks or left_to_nova, groups)
         chosen = networks_to_attach(spec.networks, self._settings.networks, self._networks.topology())
         if self._settings.port_mode == "precreate":
             return self._create_with_ports(spec, image_id, chosen, groups)
-        body = create_body(
-            spec,
-            image_id=image_id,
-            networks=[{"uuid": network.id} for network in chosen],
-            groups=groups_for_all(chosen, groups),
-        )
+        networks = [{"uuid": network.id} for network in chosen]
+        return self._made(spec, image_id, networks, groups_for_all(chosen, groups))
+
+    def _made(
+        self,
+        spec: ServerSpec,
+        image_id: str,
+        networks: Sequence[Mapping[str, str]] | str | None,
+        groups: Sequence[str],
+    ) -> Made:
+        body = self._body(spec, image_id=image_id, networks=networks, groups=groups)
         return Made(server_id=self._compute.create(body))
+
+    def _body(self, spec: ServerSpec, **more: Any) -> dict[str, Any]:
+        microversion, items = self._compute.microversion(), self._compute.metadata_items
+        return create_body(spec, microversion=microversion, metadata_items=items, **more)
 
     def _create_with_ports(
         self, spec: ServerSpec, image_id: str, chosen: Sequence[Network], groups: Sequence[str]
@@ -86,7 +95,7 @@ class Creator:
                 f"cloud {self._settings.name}: port_mode precreate: the metadata of {spec.name} names no owner, "
                 "so its ports could not be told from others"
             )
-        body = create_body(spec, image_id=image_id, networks=None, groups=())
+        body = self._body(spec, image_id=image_id, networks=None, groups=())
         made: list[GuestPort] = []
         try:
             for network in chosen:

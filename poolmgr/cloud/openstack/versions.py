@@ -116,6 +116,12 @@ def best_microversion(
     return next((_text(step) for step in LADDER if minimum <= step <= maximum), None)
 
 
+def offers(microversion: str | None, since: Microversion) -> bool:
+    """Whether `microversion` has what came with `since`."""
+    version = _microversion(microversion)
+    return version is not None and version >= since
+
+
 def _text(version: Microversion) -> str:
     return f"{version[0]}.{version[1]}"
 

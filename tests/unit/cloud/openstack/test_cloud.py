@@ -7,7 +7,6 @@ import pytest
 from poolmgr.cloud.openstack.cloud import (
     check_networks,
     check_without_network,
-    embeds_flavors,
     refuse_unsupported,
 )
 from poolmgr.cloud.openstack.topology import Network, Topology
@@ -66,11 +65,3 @@ def test_every_wrong_network_of_clouds_yaml_is_named():
         check_networks(settings, NAT)
     assert len(caught.value.problems) == 2
     assert "network one: not found" in caught.value.problems[0]
-
-
-@pytest.mark.parametrize(
-    ("microversion", "embeds"),
-    [(None, False), ("2.37", False), ("2.46", False), ("2.47", True), ("2.67", True)],
-)
-def test_listings_that_hold_the_flavor(microversion, embeds):
-    assert embeds_flavors(microversion) is embeds

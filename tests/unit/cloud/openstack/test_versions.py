@@ -6,6 +6,7 @@ from poolmgr.cloud.openstack.versions import (
     Version,
     best_microversion,
     endpoint_in,
+    offers,
     regions_in,
     root_of,
     version_in_path,
@@ -136,3 +137,18 @@ def test_the_endpoint_that_a_catalog_gives(types, more, url):
 
 def test_regions_of_a_catalog():
     assert regions_in(CATALOG) == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("microversion", "since", "has"),
+    [
+        (None, (2, 47), False),
+        ("2.37", (2, 47), False),
+        ("2.9", (2, 47), False),
+        ("2.47", (2, 47), True),
+        ("2.67", (2, 47), True),
+        ("2.100", (2, 47), True),
+    ],
+)
+def test_what_came_with_a_microversion(microversion, since, has):
+    assert offers(microversion, since) is has
