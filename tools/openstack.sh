@@ -10,19 +10,22 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 variant=fake
 case "${1-}" in fake | qemu) variant=$1 && shift ;; esac
-marker=openstack
-[ "$variant" = qemu ] && marker=openstack_vm
+marker=openstack inside=()
+if [ "$variant" = qemu ]; then # its machines can be reached from within their network namespace only
+    marker=openstack_vm
+    inside=(nsenter "--net=/run/netns/poolmgr-os-${POOLMGR_OPENSTACK_PORT_OFFSET:-0}")
+fi
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "openstack: real services need root on Debian or Ubuntu (--no-openstack of tools/test.sh leaves them out)" >&2
     exit 1
 fi
 tools/setup.sh || exit
-was_up=$(devstack/local/status.sh "$variant" >/dev/null 2>&1 && echo yes)
+was_up=$(devstack/local/status.sh 2>/dev/null | grep --count "^$variant ")
 devstack/local/up.sh "$variant" || exit
 export PATH="$PWD/.venv/bin:$PATH"
 # One process: the tests share the services, and these keep both cores busy.
-timeout --foreground --signal=INT --kill-after=60 60m pytest -m "$marker" tests/integration/openstack "$@"
+timeout --foreground --signal=INT --kill-after=60 60m "${inside[@]}" pytest -m "$marker" tests/integration/openstack "$@"
 status=$?
-[ -n "$was_up" ] || devstack/local/down.sh "$variant"
+[ "$was_up" != 0 ] || devstack/local/down.sh
 exit "$status"

@@ -5,28 +5,21 @@ Nothing runs inside the servers of Nova's fake driver; a real SSH server answers
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from poolmgr.cli.client import NodeClient
-from poolmgr.cli.demo.flow import registered_pools, send_away
-from poolmgr.cli.demo.launcher_process import LauncherProcess
 from poolmgr.cli.demo.traffic import Traffic
 from poolmgr.cli.orders import Wanted
-from poolmgr.cli.simcloud import write_whole
-from poolmgr.model.node import NodeState
-from poolmgr.runtime.clock import SystemClock
 from poolmgr.store.remains import remains
-from poolmgr.store.zookeeper import ZooKeeperStore
 from poolmgr.store.zookeeper.walk import all_paths
-from tests.integration.openstack.site import CLOUDS_YAML, eventually
+from tests.integration.openstack.launcher_run import LauncherRun
+from tests.integration.openstack.site import eventually
 from tests.integration.openstack.sshd import running_sshd
 
 pytestmark = pytest.mark.openstack
@@ -40,11 +33,8 @@ MAX_SERVERS = {"pool-a": 14, "pool-b": 14, "pool-c": None}
 PATIENCE = 300.0
 
 
-def config(zookeeper: str, ssh_port: int, *, ready: bool) -> dict[str, Any]:
-    host, port = zookeeper.partition("/")[0].split(":")
+def config(ssh_port: int, *, ready: bool) -> dict[str, Any]:
     return {
-        "zookeeper-servers": [{"host": host, "port": int(port), "chroot": "/" + zookeeper.partition("/")[2]}],
-        "zookeeper-plaintext": True,
         "labels": [{"name": "small", "min-ready": MIN_READY if ready else 0}],
         "providers": [provider(name, ssh_port) for name in MAX_SERVERS],
     }
@@ -72,54 +62,14 @@ def provider(name: str, ssh_port: int) -> dict[str, Any]:
     }
 
 
-class Run:
-    """A launcher, and a CI system that asks it for nodes."""
-
-    def __init__(self, directory: Path, zookeeper: str, ssh_port: int) -> None:
-        self.zookeeper = zookeeper
-        self._ssh_port = ssh_port
-        self._config_path = directory / "nodepool.yaml"
-        self.write_config(ready=True)
-        environ = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(CLOUDS_YAML), "NO_PROXY": "127.0.0.1"}
-        self.launcher = LauncherProcess(self._config_path, directory / "launcher.log", environ)
-        self.clock = SystemClock()
-        self.store = ZooKeeperStore(zookeeper)
-
-    def write_config(self, *, ready: bool) -> None:
-        write_whole(self._config_path, json.dumps(config(self.zookeeper, self._ssh_port, ready=ready)))
-
-    def start(self) -> None:
-        self.launcher.start()
-        self.store.start()
-        eventually(lambda: registered_pools(self.store) == len(MAX_SERVERS))
-
-    def ready(self) -> int:
-        with self.store.reading() as snapshot:
-            return sum(n.state is NodeState.READY and not n.allocated_to for n in snapshot.nodes())
-
-    def emptied(self) -> bool:
-        """Whether no node or request is left; sends those away that nobody has."""
-        with self.store.reading() as snapshot:
-            nodes, requests = list(snapshot.nodes()), list(snapshot.requests())
-        for node in nodes:
-            if node.state is NodeState.READY and not node.allocated_to:
-                send_away(self.store, node.id, at=self.clock.time())
-        return not nodes and not requests
-
-    def close(self) -> None:
-        self.store.close()
-        self.launcher.kill()
-
-
 @pytest.fixture
-def run(tmp_path, zookeeper_hosts) -> Iterator[Run]:
+def run(tmp_path, zookeeper_hosts) -> Iterator[LauncherRun]:
     with running_sshd(tmp_path) as port:
-        run = Run(tmp_path, zookeeper_hosts, port)
+        run = LauncherRun(tmp_path, zookeeper_hosts, lambda ready: config(port, ready=ready))
         try:
             yield run
         finally:
             run.close()
-            print((tmp_path / "launcher.log").read_text()[-20_000:])  # shown when the test fails
 
 
 def wants() -> Iterator[Wanted]:
@@ -132,7 +82,7 @@ def wants() -> Iterator[Wanted]:
 
 def test_two_hundred_requests_on_three_clouds_and_a_crash(admin, run):
     before = admin.left()
-    run.start()
+    run.start(pools=len(MAX_SERVERS))
     eventually(lambda: run.ready() >= MIN_READY, within=600.0)
 
     client = NodeClient(run.store, run.clock, requestor="suite")
