@@ -33,5 +33,8 @@ done
 wait
 if [ "$VARIANT" = qemu ]; then stop_qemu; fi
 for name in "${BACKENDS[@]}"; do stop "$name"; done
-if [ "${1-}" = --wipe ]; then rm -rf --one-file-system "$STATE"; fi
+if [ "${1-}" = --wipe ]; then
+    rm -rf --one-file-system "$STATE"
+    rm -f "$BASE"/{clouds.yaml,openrc,variant} # they point there
+fi
 say "down: $VARIANT in $BASE"

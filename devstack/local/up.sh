@@ -26,7 +26,9 @@ esac
 
 check_machine() {
     [ "$(id -u)" = 0 ] || die "needs root: it installs packages and starts services as their own users"
-    command -v apt-get >/dev/null || die "needs Debian or Ubuntu: it installs OpenStack through apt-get"
+    command -v apt-get >/dev/null || die "needs Debian or a relative: it installs OpenStack through apt-get"
+    grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release ||
+        say "made for Debian 12 and its OpenStack Zed, and tried nowhere else: going on"
     [ "${#BASE}" -le 60 ] || die "$BASE is too long for the sockets below it: choose a path of at most 60 characters"
 }
 
@@ -126,6 +128,7 @@ start_computes() {
         count=$((FAKE_COMPUTES + 1)) image=fake-image file=$STATE/fake-image.raw
         truncate --size=1M "$file"
     else
+        make_tiny_image
         start_qemu
     fi
     seed cloud "$VARIANT" "$image" "$file"
