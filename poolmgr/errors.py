@@ -32,18 +32,30 @@ owns the foreign library. Each method of `store.api` and `cloud.api` lists the l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class PoolmgrError(Exception):
-    """The base of all of them."""
+    """The base of all of them.
+
+    `reason` is a stable word for what is wrong, `remedy` what to do about it, which ends the text; both "" where
+    the text says all there is. `model.trouble` has the words for clouds.
+    """
+
+    def __init__(self, message: str = "", *, reason: str = "", remedy: str = "") -> None:
+        super().__init__(f"{message}; {remedy}" if remedy else message)
+        self.reason = reason
+        self.remedy = remedy
 
 
 class ConfigError(PoolmgrError):
     """A configuration that cannot be used. `problems` has one line for each defect found."""
 
-    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.problems = tuple(problems) or (message,)
+    def __init__(
+        self, message: str, problems: Sequence[str] = (), *, reason: str = "", remedy: str = ""
+    ) -> None:
+        super().__init__(message, reason=reason, remedy=remedy)
+        self.problems = tuple(problems) or (str(self),)
 
 
 class StoreError(PoolmgrError):
@@ -77,8 +89,10 @@ class BadRecord(StoreError):
 class CloudError(PoolmgrError):
     """Trouble with a cloud. `request_id` is the cloud's own name for the call, where it gave one."""
 
-    def __init__(self, message: str, *, request_id: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, request_id: str | None = None, reason: str = "", remedy: str = ""
+    ) -> None:
+        super().__init__(message, reason=reason, remedy=remedy)
         self.request_id = request_id
 
 
@@ -89,10 +103,8 @@ class CloudUnavailable(CloudError):
 class Throttled(CloudUnavailable):
     """The cloud asks for fewer calls. `retry_after` is in seconds, None where it did not say."""
 
-    def __init__(
-        self, message: str, *, retry_after: float | None = None, request_id: str | None = None
-    ) -> None:
-        super().__init__(message, request_id=request_id)
+    def __init__(self, message: str, *, retry_after: float | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
         self.retry_after = retry_after
 
 

@@ -27,6 +27,7 @@ from poolmgr.errors import (
     Rejected,
     Throttled,
 )
+from poolmgr.model.trouble import Trouble
 
 MESSAGE_LIMIT = 500  # characters of a cloud's message that we repeat
 
@@ -62,7 +63,8 @@ class Call:
 
     def __str__(self) -> str:
         parts = urlsplit(self.url)
-        return f"cloud {self.cloud}: {self.service}: {self.method} {parts.path} at {parts.netloc}"
+        host = parts.netloc.rpartition("@")[2]
+        return f"cloud {self.cloud}: {self.service}: {self.method} {parts.path} at {host}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +90,7 @@ class Rule:
     """One row: which answers, and what they are. An absent condition holds always."""
 
     leaf: type[CloudError]
+    trouble: Trouble | None = None  # None: the cloud's own words say enough
     statuses: frozenset[int] | None = None
     services: frozenset[str] | None = None
     methods: frozenset[str] | None = None
@@ -104,9 +107,15 @@ class Rule:
         )
 
 
-def _rule(leaf: type[CloudError], *statuses: int, text: str | None = None, **more: Any) -> Rule:
+def _rule(
+    leaf: type[CloudError],
+    *statuses: int,
+    trouble: Trouble | None = None,
+    text: str | None = None,
+    **more: Any,
+) -> Rule:
     pattern = re.compile(text, re.IGNORECASE | re.DOTALL) if text else None
-    return Rule(leaf=leaf, statuses=frozenset(statuses) or None, text=pattern, **more)
+    return Rule(leaf=leaf, trouble=trouble, statuses=frozenset(statuses) or None, text=pattern, **more)
 
 
 _IDENTITY = frozenset({"identity"})
@@ -114,8 +123,21 @@ _POST = frozenset({"POST"})
 _LIMITED = frozenset({"compute", "block-storage", "network"})  # 413 from the others is a size
 
 RULES: tuple[Rule, ...] = (
-    _rule(AuthFailed, 401),
-    _rule(AuthFailed, 403, 404, services=_IDENTITY),
+    _rule(AuthFailed, 401, services=_IDENTITY, trouble=Trouble.LOGIN_REFUSED),
+    _rule(AuthFailed, 401, trouble=Trouble.TOKEN_REFUSED),
+    _rule(
+        AuthFailed,
+        400,
+        403,
+        404,
+        services=_IDENTITY,
+        text=r"could not find|find domain",
+        trouble=Trouble.LOGIN_REFUSED,
+    ),
+    _rule(AuthFailed, 403, services=_IDENTITY, trouble=Trouble.LOGIN_FORBIDDEN),
+    _rule(AuthFailed, 400, text=r"plain http", services=_IDENTITY, trouble=Trouble.TLS_WANTED),
+    _rule(AuthFailed, 404, 405, 410, services=_IDENTITY, trouble=Trouble.WRONG_AUTH_URL),
+    _rule(Rejected, 400, text=r"plain http", trouble=Trouble.TLS_WANTED),
     _rule(Throttled, 429),
     _rule(Throttled, 413, services=_LIMITED, waits=True),
     _rule(
@@ -135,6 +157,7 @@ RULES: tuple[Rule, ...] = (
         ImageGone,
         *(400, 404),
         services=frozenset({"compute"}),  # to the image service itself it is a plain NotFound
+        trouble=Trouble.IMAGE_GONE,
         text=r"can not find requested image|image \S+ (could not be found|is unacceptable|is not active)"
         r"|no image found with id",
     ),
@@ -142,6 +165,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         StaleName,
         *(400, 404),
+        trouble=Trouble.NAME_UNKNOWN,
         methods=_POST,
         text=r"invalid key_name|availability zone is not available|flavor\S* .*could not be found"
         r"|network \S+ could not be found|security group \S+ (not found|does not exist)"
@@ -153,9 +177,10 @@ RULES: tuple[Rule, ...] = (
     _rule(
         Forbidden,
         403,
+        trouble=Trouble.NO_ROLE,
         text=r"policy doesn.?t allow|disallowed by policy|not authorized|access was denied|^\s*$",
     ),
-    _rule(WrongEndpoint, 406),
+    _rule(WrongEndpoint, 406, trouble=Trouble.VERSION_REFUSED),
     _rule(NoSuchApi, 404, text=r"^\S*\s*the resource could not be found"),
     _rule(NotFound, 404),
     _rule(NotFound, 410),
@@ -168,12 +193,14 @@ RULES: tuple[Rule, ...] = (
 
 def error_of(failure: Failure, *, repeatable: bool) -> CloudError:
     """The error to raise for `failure`. `repeatable`: doing the call twice does no harm, though it is a POST."""
-    leaf = next(rule.leaf for rule in RULES if rule.matches(failure))
-    if leaf is OutcomeUnknown and repeatable:
-        leaf = CloudUnavailable
+    rule = next(rule for rule in RULES if rule.matches(failure))
+    leaf = CloudUnavailable if rule.leaf is OutcomeUnknown and repeatable else rule.leaf
+    more: dict[str, Any] = {"request_id": failure.request_id}
     if leaf is Throttled:
-        return Throttled(str(failure), retry_after=failure.retry_after, request_id=failure.request_id)
-    return leaf(str(failure), request_id=failure.request_id)
+        more["retry_after"] = failure.retry_after
+    if rule.trouble is None:
+        return leaf(str(failure), **more)
+    return rule.trouble.error(leaf, str(failure), **more)
 
 
 def failure_of(call: Call, status: int, headers: Mapping[str, str], body: bytes, now: float) -> Failure:
@@ -211,9 +238,9 @@ def _reading(body: bytes) -> tuple[str, str, float | None]:
     try:
         document = json.loads(text)
     except ValueError:
-        return "", _plain(text), None
+        return "", plain_text(text), None
     if not isinstance(document, dict):
-        return "", _plain(text), None
+        return "", plain_text(text), None
     for name, value in document.items():
         if isinstance(value, dict) and isinstance(value.get("message"), str):
             return _kind(name, value), _without_tags(value["message"]), _seconds(value)
@@ -222,7 +249,7 @@ def _reading(body: bytes) -> tuple[str, str, float | None]:
     for name in ("message", "faultstring", "description"):
         if isinstance(document.get(name), str):
             return "", _without_tags(document[name]), None
-    return "", _plain(text), None
+    return "", plain_text(text), None
 
 
 def _kind(name: str, value: Mapping[str, Any]) -> str:
@@ -239,7 +266,7 @@ def _seconds(value: Mapping[str, Any]) -> float | None:
         return None
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """The title of an HTML page, else the text on one line."""
     title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     return " ".join((title.group(1) if title else text).split())

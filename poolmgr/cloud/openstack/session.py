@@ -22,17 +22,19 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from keystoneauth1 import exceptions as ksa
-from keystoneauth1 import loading
 from keystoneauth1.access import AccessInfo
 from keystoneauth1.identity.base import BaseIdentityPlugin
 from keystoneauth1.plugin import BaseAuthPlugin
 from keystoneauth1.session import Session as KeystoneSession
 
 from poolmgr.cloud.openstack.calls import IDENTITY
-from poolmgr.cloud.openstack.errors import Call, Failure, error_of, failure_of
+from poolmgr.cloud.openstack.errors import Call, Failure, error_of, failure_of, plain_text
 from poolmgr.cloud.openstack.gate import REDIRECTS, Gate, Timeouts
+from poolmgr.cloud.openstack.login import auth_plugin, login_error
+from poolmgr.cloud.openstack.noanswer import silence_of
 from poolmgr.config.settings import CloudSettings
-from poolmgr.errors import AuthFailed, CloudError, CloudUnavailable, ConfigError, OutcomeUnknown, Rejected
+from poolmgr.errors import AuthFailed, CloudError, CloudUnavailable, OutcomeUnknown, Rejected
+from poolmgr.model.trouble import Trouble
 from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,8 @@ class Answer:
         document = self.document()
         if document is None:
             start = " ".join(self.content[:80].decode("utf-8", "replace").split())
-            raise CloudUnavailable(f"{self.call}: {self.status} without a JSON object: {start!r}")
+            message = f"{self.call}: {self.status} without a JSON object: {start!r}"
+            raise Trouble.NOT_JSON.error(CloudUnavailable, message)
         return document
 
 
@@ -78,6 +81,7 @@ class Session:
         self, settings: CloudSettings, gate: Gate, clock: Clock, *, new_id: Callable[[], str]
     ) -> None:
         self._cloud = settings.name
+        self._settings = settings
         self._clock = clock
         self._new_id = new_id
         self._gate = gate
@@ -89,9 +93,8 @@ class Session:
         self._http.headers["Accept"] = "application/json"
         self._http.verify = (settings.cacert or True) if settings.verify else False
         self._http.cert = (settings.cert, settings.key) if settings.cert and settings.key else settings.cert
-        self._auth = auth_plugin(settings)
+        self._auth: BaseAuthPlugin | None = None  # made at the first login
         self._keystone = KeystoneSession(
-            auth=self._auth,
             session=self._http,
             verify=self._http.verify,
             cert=self._http.cert,
@@ -111,20 +114,19 @@ class Session:
 
     def access(self) -> AccessInfo | None:
         """The token's facts (project, catalog), logging in if need be; None for plugins without a token."""
-        if not isinstance(self._auth, BaseIdentityPlugin):
-            return None
-        auth = self._auth
-        return self._login(lambda: auth.get_access(self._keystone))
+        return self._login(
+            lambda auth: auth.get_access(self._keystone) if isinstance(auth, BaseIdentityPlugin) else None
+        )
 
     def project_id(self) -> str | None:
-        return self._login(lambda: self._auth.get_project_id(self._keystone))
+        return self._login(lambda auth: auth.get_project_id(self._keystone))
 
     def user_id(self) -> str | None:
-        return self._login(lambda: self._auth.get_user_id(self._keystone))
+        return self._login(lambda auth: auth.get_user_id(self._keystone))
 
     def plugin_endpoint(self) -> str | None:
         """The endpoint that a plugin without a catalog was configured with."""
-        return self._login(lambda: self._auth.get_endpoint(self._keystone))
+        return self._login(lambda auth: auth.get_endpoint(self._keystone))
 
     def send(
         self,
@@ -159,8 +161,10 @@ class Session:
             wanted.update(self._auth_headers())
             response = self._once(call, wanted, data, timeouts, lost_is_open)
         if response.status_code <= MULTIPLE_CHOICES and is_a_page(response):
-            message = f"{call}: {response.status_code} with a web page: is a proxy in the way?"
-            raise (OutcomeUnknown if lost_is_open else CloudUnavailable)(message)
+            leaf = OutcomeUnknown if lost_is_open else CloudUnavailable
+            raise Trouble.WEB_PAGE.error(
+                leaf, f"{call}: {response.status_code} with a web page{title_of(response)}"
+            )
         if response.status_code <= MULTIPLE_CHOICES:
             status, content = response.status_code, response.content
             return Answer(status=status, headers=response.headers, content=content, call=call)
@@ -191,11 +195,14 @@ class Session:
                 if call.method != "GET" or response.status_code not in REDIRECTS or not target:
                     return response
                 url = urljoin(url, target)
-        except requests.RequestException as error:
-            if lost_is_open and was_sent(error):
-                raise OutcomeUnknown(f"{call}: {cause(error)}") from error
-            raise CloudUnavailable(f"{call}: {cause(error)}") from error
-        raise Rejected(f"{call}: redirected more than {REDIRECT_LIMIT} times")
+        except OSError as error:  # requests' own are of this kind too
+            silence = silence_of(error)
+            raise silence.error(
+                OutcomeUnknown if lost_is_open and silence.sent else CloudUnavailable, call
+            ) from error
+        raise Trouble.STRANGE_REDIRECT.error(
+            Rejected, f"{call}: redirected more than {REDIRECT_LIMIT} times, at last to {url}"
+        )
 
     def _environment(self, url: str) -> Mapping[str, Any]:
         """Proxies and certificates for a host, looked up once: reading the environment costs a third of a call."""
@@ -208,16 +215,16 @@ class Session:
         return found
 
     def _auth_headers(self) -> Mapping[str, str]:
-        return self._login(lambda: self._keystone.get_auth_headers(self._auth)) or {}
+        return self._login(self._keystone.get_auth_headers) or {}
 
     def _renew(self, used: str | None) -> None:
         """Forget the token `used`, unless another thread has replaced it already."""
         with self._renewing:
-            if self._auth_headers().get(TOKEN_HEADER) == used:
+            if self._auth_headers().get(TOKEN_HEADER) == used and self._auth is not None:
                 self._auth.invalidate()
 
-    def _login(self, ask: Callable[[], R]) -> R:
-        """What `ask` answers, keystoneauth's errors translated.
+    def _login(self, ask: Callable[[BaseAuthPlugin], R]) -> R:
+        """What `ask` answers of the plugin, keystoneauth's errors translated.
 
         One thread at a time: those that waited for a login that failed get its error, not a try each.
         """
@@ -227,20 +234,35 @@ class Session:
                 raise copy.copy(self._last_login_error)
             rest = self._login_after - self._clock.monotonic()
             if rest > 0:
-                raise AuthFailed(f"{self._last_login_error}; next login in {rest:.0f} s")
+                last = self._last_login_error
+                raise AuthFailed(f"{last}; next login in {rest:.0f} s", reason=last.reason)
             try:
-                result = ask()
-            except (ksa.ClientException, CloudError) as error:
+                if self._auth is None:
+                    self._auth = auth_plugin(self._settings, self._version_document)
+                result = ask(self._auth)
+            except (ksa.ClientException, CloudError, OSError) as error:
                 self._last_login_error = self._login_failed(error)
                 raise self._last_login_error from error
             self._refused_logins = 0
             return result
 
-    def _login_failed(self, error: ksa.ClientException | CloudError) -> CloudError:
+    def _version_document(self, url: str) -> Mapping[str, Any]:
+        """What versions of the Identity API there are; asked for without a token. Raises CloudUnavailable."""
+        try:
+            return self.send(IDENTITY, "GET", url, authenticated=False).document() or {}
+        except CloudUnavailable:
+            raise
+        except CloudError as error:
+            log.debug("no version document: %s", error)
+            return {}
+
+    def _login_failed(self, error: ksa.ClientException | CloudError | OSError) -> CloudError:
         self._login_failures += 1
-        if isinstance(error, CloudError):  # from the gate
-            return error
-        translated = login_error(self._cloud, error, self._clock.time())
+        translated = (
+            error  # from the gate, or from the look at versions
+            if isinstance(error, CloudError)
+            else login_error(self._settings, error, self._clock.time())
+        )
         if isinstance(translated, AuthFailed):
             pause = LOGIN_PAUSES[min(self._refused_logins, len(LOGIN_PAUSES) - 1)]
             self._refused_logins += 1
@@ -253,60 +275,16 @@ def no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def auth_plugin(settings: CloudSettings) -> BaseAuthPlugin:
-    """The keystoneauth plugin for a cloud's credentials. Raises ConfigError when it does not take them."""
-    try:
-        loader: Any = loading.get_plugin_loader(settings.auth_type)
-        known = {option.dest for option in loader.get_options()}
-        plugin: BaseAuthPlugin = loader.load_from_options(
-            **{name: value for name, value in settings.auth.items() if name in known}
-        )
-    except ksa.ClientException as error:
-        raise ConfigError(f"cloud {settings.name}: auth: {error}") from error
-    return plugin
-
-
-def login_error(cloud: str, error: ksa.ClientException, now: float) -> CloudError:
-    """keystoneauth's error at login as ours. `now` is epoch seconds."""
-    response = getattr(error, "response", None)
-    if isinstance(error, ksa.HttpError) and isinstance(response, requests.Response):
-        call = Call(cloud, IDENTITY, response.request.method or "POST", response.url)
-        return error_of(_failure(call, response, now), repeatable=True)
-    if isinstance(error, ksa.AuthorizationFailure | ksa.MissingAuthMethods | ksa.AuthPluginException):
-        return AuthFailed(f"cloud {cloud}: {error}")
-    return CloudUnavailable(f"cloud {cloud}: {error}")
-
-
 def _failure(call: Call, response: requests.Response, now: float) -> Failure:
     return failure_of(call, response.status_code, response.headers, response.content, now)
+
+
+def title_of(response: requests.Response) -> str:
+    """` "<title>"` of a web page, cut to a readable length; "" if it has none."""
+    title = plain_text(response.content[:100_000].decode("utf-8", "replace"))
+    return f' "{title[:80]}"' if title else ""
 
 
 def is_a_page(response: requests.Response) -> bool:
     """Whether a success is an HTML page, which no OpenStack service answers with."""
     return bool(response.content) and response.headers.get("content-type", "").startswith("text/html")
-
-
-#: urllib3's reasons for a connection that was never made.
-NEVER_CONNECTED = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ProxyError")
-
-
-def was_sent(error: requests.RequestException) -> bool:
-    """Whether the request may have reached the cloud. A connection that was never made carried nothing."""
-    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.InvalidURL):
-        return False
-    if isinstance(error, requests.exceptions.SSLError) and "certificate" in str(error).lower():
-        return False
-    return type(_reason(error)).__name__ not in NEVER_CONNECTED
-
-
-def cause(error: requests.RequestException) -> str:
-    """Why there was no answer, in short, without the URL that requests repeats."""
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return "no connection in time"
-    if isinstance(error, requests.exceptions.Timeout):
-        return "no answer in time"
-    return f"no answer: {str(_reason(error) or error)[:200]}"
-
-
-def _reason(error: requests.RequestException) -> object:
-    return getattr(error.args[0], "reason", None) if error.args else None

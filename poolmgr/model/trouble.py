@@ -1,0 +1,211 @@
+"""What can be wrong with a cloud, and what to do about it: one table.
+
+A trouble's word is stable: it is the `reason` of errors and of the doctor's findings (`poolmgr cloud show`), and
+what tests and scripts compare. Its remedy ends the message wherever the trouble is told.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Self, TypeVar
+
+from poolmgr.errors import PoolmgrError
+
+E = TypeVar("E", bound=PoolmgrError)
+
+
+class Trouble(enum.Enum):
+    """`value` is the word, `remedy` a sentence for the operator, without a full stop."""
+
+    remedy: str
+
+    def __new__(cls, word: str, remedy: str) -> Self:
+        trouble = object.__new__(cls)
+        trouble._value_ = word
+        trouble.remedy = remedy
+        return trouble
+
+    def error(self, leaf: type[E], message: str, **more: Any) -> E:
+        """An error whose text is `message` and then what to do."""
+        return leaf(message, reason=self.value, remedy=self.remedy, **more)
+
+    # -- no answer -------------------------------------------------------------------------------------------
+    UNKNOWN_HOST = "unknown-host", "check the host name in the URL, and name resolution on this machine"
+    CONNECTION_REFUSED = (
+        "connection-refused",
+        "nothing listens there: check host and port in the URL, or whether the service is down",
+    )
+    UNREACHABLE = (
+        "unreachable",
+        "check the address, this machine's routes, firewalls, and whether a proxy is needed",
+    )
+    SILENT = "silent", "the service hangs or is overloaded: try again later, then ask the cloud's operator"
+    CUT_OFF = (
+        "cut-off",
+        "something cuts connections: a proxy or firewall on the way, or a service that wants https://",
+    )
+    PROXY_FAILED = "proxy-failed", "check the variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY"
+    UNTRUSTED_CERTIFICATE = (
+        "untrusted-certificate",
+        "set cacert in clouds.yaml to a file with the certificate of the authority that signed it",
+    )
+    CERTIFICATE_OF_ANOTHER_HOST = (
+        "certificate-of-another-host",
+        "use the name that the certificate is for in auth_url or endpoint overrides, or have it issued anew",
+    )
+    EXPIRED_CERTIFICATE = (
+        "expired-certificate",
+        "have the cloud's operator renew it, and check this machine's clock",
+    )
+    BAD_CERTIFICATE_FILE = (
+        "bad-certificate-file",
+        "cacert, cert and key in clouds.yaml must be PEM files, and key must belong to cert",
+    )
+    TLS_FAILED = (
+        "tls-failed",
+        "the two sides do not agree on TLS: check URL and port, and the client certificate",
+    )
+    PLAIN_HTTP = (
+        "plain-http",
+        "the service speaks no TLS on this port: use http:// or the port of its https://",
+    )
+    TLS_WANTED = "tls-wanted", "the service speaks TLS on this port: use https:// in the URL"
+    BAD_URL = "bad-url", "check the URL in clouds.yaml: https://<host>[:<port>]/<path>"
+
+    # -- an answer that is none ------------------------------------------------------------------------------
+    WEB_PAGE = (
+        "web-page",
+        "a web server answers, not the service: check the URL and whether a proxy or login page is in the way",
+    )
+    NOT_JSON = "not-json", "check that the URL is the service's own, and what stands between it and us"
+    STRANGE_REDIRECT = "strange-redirect", "put the URL it redirects to into clouds.yaml, if you trust it"
+    SERVICE_FAILS = (
+        "service-fails",
+        "the fault is the cloud's: try again later; its operator finds the call by the request id",
+    )
+
+    # -- logging in ------------------------------------------------------------------------------------------
+    WRONG_AUTH_URL = (
+        "wrong-auth-url",
+        (
+            "auth_url must be the Identity service's, version 3: mostly https://<host>:5000/v3 or "
+            "https://<host>/identity/v3"
+        ),
+    )
+    LOGIN_REFUSED = (
+        "login-refused",
+        (
+            "check under auth in clouds.yaml user name, password and domains (or the application credential), that "
+            "the project exists, and that the user has a role in it"
+        ),
+    )
+    LOGIN_FORBIDDEN = "login-forbidden", "ask the cloud's operator whether the account is locked or disabled"
+    TOKEN_ENDED = (
+        "token-ended",
+        (
+            "a given token cannot be renewed: put a new one into clouds.yaml, or log in by password or application "
+            "credential"
+        ),
+    )
+    TOKEN_REFUSED = (
+        "token-refused",
+        (
+            "the service does not accept tokens of this Identity service: check that its URL is one of this cloud, and "
+            "the clocks"
+        ),
+    )
+    NO_PROJECT = (
+        "no-project",
+        "the login is good for no project: name one under auth in clouds.yaml (project_name or project_id)",
+    )
+    NO_ROLE = (
+        "no-role",
+        "the login may not do this: ask the cloud's operator for a role in the project (mostly `member`)",
+    )
+
+    # -- finding services ------------------------------------------------------------------------------------
+    REGION_UNKNOWN = "region-unknown", "set region_name in clouds.yaml to one of the catalog's; case matters"
+    SERVICE_MISSING = (
+        "service-missing",
+        "check interface and region_name in clouds.yaml, or set an endpoint override for the service",
+    )
+    SERVICE_DENIED = "service-denied", "remove that key from clouds.yaml, or set it to true"
+    NO_CATALOG = "no-catalog", "set an endpoint override for the service in clouds.yaml"
+    WRONG_ENDPOINT = (
+        "wrong-endpoint",
+        "this seems not to be the service's URL: check the catalog, or the endpoint override in clouds.yaml",
+    )
+    VERSION_REFUSED = (
+        "version-refused",
+        (
+            "the service refuses a version that it offers itself: set compute_default_microversion in clouds.yaml "
+            "lower, and tell the cloud's operator"
+        ),
+    )
+    MICROVERSION_NOT_OFFERED = (
+        "microversion-not-offered",
+        "remove default_microversion from clouds.yaml, or choose one that is offered",
+    )
+    VERSION_NOT_SUPPORTED = (
+        "version-not-supported",
+        "boot from images by id, or use a cloud whose image service has version 2",
+    )
+    BAD_OVERRIDE = "bad-override", "only %(project_id)s and %(user_id)s stand for something in it"
+
+    # -- lists and names -------------------------------------------------------------------------------------
+    LIST_CUT_SHORT = (
+        "list-cut-short",
+        "a part of a list is of no use, so nothing was done: try again, then ask the cloud's operator",
+    )
+    NETWORK_UNKNOWN = "network-unknown", "use one of those names, or an id; case matters"
+    NETWORK_AMBIGUOUS = "network-ambiguous", "use one of the ids instead of the name"
+    NETWORK_DOWN = "network-down", "switch it on (`openstack network set --enable`), or use another network"
+    NETWORK_WITHOUT_SUBNET = (
+        "network-without-subnet",
+        "add a subnet to it, or use another network: servers on it get no address",
+    )
+    NO_NETWORK = (
+        "no-network",
+        "make a network with a subnet in the project, or have the cloud's operator share one with it",
+    )
+    SEVERAL_NETWORKS = (
+        "several-networks",
+        "name one in the pool's or label's `networks`, or give one default_interface: true in clouds.yaml",
+    )
+    SEVERAL_NAT_SOURCES = (
+        "several-nat-sources",
+        "set nat_source: true on one of them under `networks` in clouds.yaml",
+    )
+    SEVERAL_NAT_DESTINATIONS = (
+        "several-nat-destinations",
+        "set nat_destination: true on one of them under `networks` in clouds.yaml",
+    )
+    NO_NAT_SOURCE = (
+        "no-nat-source",
+        "set requires_floating_ip: false in clouds.yaml, or ask the cloud's operator for an external network",
+    )
+    GROUP_UNKNOWN = "group-unknown", "use one of those names, or an id; case matters"
+    GROUP_AMBIGUOUS = "group-ambiguous", "use one of the ids instead of the name"
+    IMAGE_UNKNOWN = (
+        "image-unknown",
+        "use the name or id of an active image that the project can see; case matters",
+    )
+    IMAGE_AMBIGUOUS = "image-ambiguous", "use one of the ids instead of the name, or rename all but one"
+    FLAVOR_UNKNOWN = "flavor-unknown", "use one of those names, or an id; case matters"
+    FLAVOR_AMBIGUOUS = "flavor-ambiguous", "use one of the ids instead of the name"
+    NAME_UNKNOWN = (
+        "name-unknown",
+        "the cloud does not know a name or id in the call (any more): check the label's settings against it",
+    )
+    KEY_PAIR_DIFFERS = (
+        "key-pair-differs",
+        "choose another name for the key pair, or delete the one in the cloud if nobody needs it",
+    )
+    IMAGE_GONE = "image-gone", "the image was deleted or is not active: upload it again, or use another one"
+
+    # -- what only the doctor sees ---------------------------------------------------------------------------
+    NOT_SUPPORTED = "not-supported", "change what the message names in clouds.yaml"
+    CLOCK_SKEW = (
+        "clock-skew",
+        "set this machine's clock (chrony, NTP), or tell the cloud's operator: tokens and signatures end by it",
+    )
