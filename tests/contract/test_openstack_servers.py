@@ -13,7 +13,7 @@ from poolmgr.errors import (
     OverQuota,
     Rejected,
 )
-from poolmgr.model.server import META_NODE_ID, Port
+from poolmgr.model.server import META_NODE_ID, Port, ServerStatus
 from tests.contract.clouds import METADATA, OWNER, CallsOf, Stage, clouds
 
 CREATE = "compute.POST.servers"
@@ -228,3 +228,24 @@ def test_a_pool_that_clouds_yaml_names_and_the_cloud_lacks():
         asked = {"floating_ip_source": NetworkApi.NOVA, "requires_floating_ip": True, "networks": named}
         with pytest.raises(ConfigError, match=r"pool private: not found \(the cloud's pools: ext-net\)"):
             login(settings=asked).cloud.connect()
+
+
+# -- lists of changes ------------------------------------------------------------------------------------
+
+
+def test_changes_tell_of_new_servers_and_of_those_that_are_gone():
+    with clouds("direct", page_size=3) as (_, login):
+        stage = login(settings={"server_poll": "incremental"})
+        old = stage.boot("np0")
+        stage.clock.advance(100.0)
+        made = {stage.cloud.create_server(stage.spec(f"np{n}")) for n in range(1, 5)}
+        stage.cloud.delete_server(old.id)
+        stage.clock.advance(5.0)
+        with CallsOf(stage) as poll:
+            listing = stage.cloud.list_servers(partial_ok=True)
+        assert poll.made == {"compute.GET.servers_detail": 2}  # pages
+        assert (listing.complete, listing.partial) == (False, True)
+        assert listing.items[old.id].status is ServerStatus.DELETED
+        assert {i for i, server in listing.items.items() if server.status is ServerStatus.ACTIVE} == made
+        whole = stage.cloud.list_servers()
+        assert (set(whole.items), whole.complete, whole.partial) == (made, True, False)

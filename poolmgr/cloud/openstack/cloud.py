@@ -22,6 +22,7 @@ from poolmgr.cloud.openstack.gate import Gate, Timeouts
 from poolmgr.cloud.openstack.image import Images
 from poolmgr.cloud.openstack.limiter import RateLimiter
 from poolmgr.cloud.openstack.network import Networks
+from poolmgr.cloud.openstack.poll import ServerPoll
 from poolmgr.cloud.openstack.retry import Retrier, RetryPolicy
 from poolmgr.cloud.openstack.route import has_v6_route
 from poolmgr.cloud.openstack.servers import ServerReader, listed_by_ports
@@ -107,6 +108,7 @@ class OpenStackCloud:
         self._networks = Networks(network, clock, self._session.project_id)
         self._images = Images(Service("image", self._session, discovery, retrier), clock)
         self._volumes = Volumes(Service("block-storage", self._session, discovery, retrier), clock)
+        self._poll = ServerPoll(provider_name, settings.server_poll, self._compute, self._reader, clock)
         self._creator = Creator(settings, self._compute, self._networks, self._images)
         self._neutron_ips = NeutronFloatingIps(settings, self._networks)
         self._floating_ips: FloatingIps = self._neutron_ips
@@ -183,23 +185,8 @@ class OpenStackCloud:
         self._neutron_ips.learn_ports(made.server_id, made.ports)
         return made.server_id
 
-    def list_servers(self, *, partial_ok: bool = False) -> Listing[Server]:  # noqa: ARG002
-        reader = self._reader()
-        started_at = self._clock.monotonic()
-        pages = self._compute.servers()
-        servers: dict[str, Server] = {}
-        complete = pages.complete
-        for raw in pages.items:
-            server = reader.read_any(raw)
-            if server is None:
-                log.warning("provider %s: the list of servers holds one without an id", self.provider_name)
-                complete = False
-            else:
-                servers[server.id] = server
-        reader.forget_all_but(servers)
-        return Listing(
-            items=servers, started_at=started_at, finished_at=self._clock.monotonic(), complete=complete
-        )
+    def list_servers(self, *, partial_ok: bool = False) -> Listing[Server]:
+        return self._poll.list(partial_ok=partial_ok)
 
     def get_server(self, server_id: str) -> Server:
         """See `Cloud.get_server`. Of an ACTIVE server without addresses the ports are looked at."""
@@ -301,8 +288,6 @@ def refuse_unsupported(settings: CloudSettings) -> None:
         raise NotSupported(
             f"cloud {settings.name}: volume_mode {settings.volume_mode} is not supported yet: use nova"
         )
-    if settings.server_poll == "incremental":
-        raise NotSupported(f"cloud {settings.name}: server_poll incremental is not supported yet: use auto")
 
 
 def check_networks(settings: CloudSettings, topology: Topology) -> None:

@@ -85,9 +85,10 @@ class Compute:
             raise OutcomeUnknown(f"{answer.call}: {answer.status} without a server id")
         return str(server["id"])
 
-    def servers(self) -> Pages:
-        """All servers of the project as nova shows them."""
-        return self._service.list("/servers/detail", "servers")
+    def servers(self, *, changes_since: str | None = None) -> Pages:
+        """All servers of the project as nova shows them, or those changed or deleted since an ISO 8601 time."""
+        query = {"changes-since": changes_since} if changes_since else None
+        return self._service.list("/servers/detail", "servers", query)
 
     def server(self, server_id: str) -> dict[str, Any]:
         document = self._service.get(f"/servers/{server_id}").json()

@@ -11,10 +11,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from poolmgr.cloud.openstack.timestamps import epoch_of_http_date
 from poolmgr.errors import (
     AuthFailed,
     CloudError,
@@ -226,10 +226,8 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         return max(0.0, float(text))
     except ValueError:
         pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except (TypeError, ValueError):
-        return None
+    until = epoch_of_http_date(text)
+    return None if until is None else max(0.0, until - now)
 
 
 def _reading(body: bytes) -> tuple[str, str, float | None]:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from poolmgr.cloud.openstack.session import Answer
+from poolmgr.cloud.openstack.timestamps import epoch_of_http_date
 from poolmgr.errors import AuthFailed, CloudError
 
 log = logging.getLogger(__name__)
@@ -25,16 +26,21 @@ _LINK_HEADER = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?', re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pages:
-    """The JSON objects of all pages in order; `complete` False: a page failed or the pages went in circles."""
+    """The JSON objects of all pages in order; `complete` False: a page failed or the pages went in circles.
+
+    `answered_at` is when the first page was answered, in epoch seconds by the service's clock; None: it did not say.
+    """
 
     items: list[dict[str, Any]]
     complete: bool
+    answered_at: float | None = None
 
 
 def read_pages(fetch: Callable[[Query], Answer], collection: str, query: Query) -> Pages:
     """All items below the key `collection`. Raises what `fetch` raises for the first page."""
     items: list[dict[str, Any]] = []
     seen: list[Query] = []
+    answered_at: float | None = None
     now: Query | None = query
     while now is not None:
         seen.append(now)
@@ -47,13 +53,15 @@ def read_pages(fetch: Callable[[Query], Answer], collection: str, query: Query) 
             if len(seen) == 1:
                 raise
             log.warning("list is incomplete after %d items: %s", len(items), error)
-            return Pages(items=items, complete=False)
+            return Pages(items=items, complete=False, answered_at=answered_at)
+        if len(seen) == 1:
+            answered_at = epoch_of_http_date(answer.headers.get("date", ""))
         items.extend(document.get(collection) or ())
         now = next_query(document, collection, answer.headers)
         if now in seen:
             log.warning("%s: page %d links back to an earlier page", answer.call, len(seen))
-            return Pages(items=items, complete=False)
-    return Pages(items=items, complete=True)
+            return Pages(items=items, complete=False, answered_at=answered_at)
+    return Pages(items=items, complete=True, answered_at=answered_at)
 
 
 def next_query(document: Mapping[str, Any], collection: str, headers: Mapping[str, str]) -> Query | None:

@@ -1,8 +1,9 @@
-"""Points in time as OpenStack's services write them: ISO 8601 in UTC, which some of them do not say."""
+"""Points in time as services write them: ISO 8601 in UTC, which some of them do not say, or as HTTP's headers have it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 
 def epoch_of(text: object) -> float | None:
@@ -10,4 +11,12 @@ def epoch_of(text: object) -> float | None:
     try:
         return datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp()
     except ValueError:
+        return None
+
+
+def epoch_of_http_date(text: str) -> float | None:
+    """`Sun, 22 Nov 2026 22:13:00 GMT` as seconds since the epoch; None for others."""
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError):
         return None

@@ -41,7 +41,6 @@ def test_what_needs_a_network_service_is_refused_without_one(settings, words):
     ("settings", "word"),
     [
         (cloud(volume_mode="precreate"), "volume_mode precreate"),
-        (cloud(server_poll="incremental"), "server_poll incremental"),
     ],
 )
 def test_settings_that_ask_for_what_is_not_done_yet(settings, word):
