@@ -15,7 +15,6 @@ from poolmgr.config.clouds_plugins import (
     OLD_NAMES,
     OPTIONS,
     OR_ID,
-    OWN_NAMES,
     PLUGINS,
     PROJECT,
     SCOPE,
@@ -40,7 +39,7 @@ _WINNING = PROJECT | {
 
 @dataclass(frozen=True, kw_only=True)
 class Auth:
-    """A plugin's name and its options by the names it knows them by."""
+    """A plugin's name and its options by their current names, `project_id` for plugins of version 2 as well."""
 
     type: str
     options: Mapping[str, Given]
@@ -69,9 +68,8 @@ def read_auth(
             _refuse_unrenewable(name, entry)
     if name == "v3applicationcredential":
         _refuse_scope(given)
-    own = OWN_NAMES.get(name, {})
     good = {key: _as_wanted(key, option) for key, option in given.items() if _is_good(key, option, plugin)}
-    return Auth(type=name, options={own.get(key, key): option for key, option in good.items()})
+    return Auth(type=name, options=good)
 
 
 def _plugin_name(given: Given | None, plugins: Collection[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from poolmgr.config.clouds_keys import SERVICES
-from poolmgr.config.clouds_plugins import OPTIONS, OWN_NAMES, SECRETS
+from poolmgr.config.clouds_plugins import OPTIONS, SECRETS
 from poolmgr.config.settings import CloudService, CloudSettings
 
 HIDDEN = "<hidden>"
@@ -68,8 +68,7 @@ def _row(settings: CloudSettings, key: str, value: Any, *set_by: str) -> Effecti
 
 def _shown(key: str, value: Any) -> Any:
     """An option of a plugin that we do not know may be a secret."""
-    known = OPTIONS.union(*(names.values() for names in OWN_NAMES.values()))
-    return value if key in known - SECRETS else HIDDEN
+    return value if key in OPTIONS - SECRETS else HIDDEN
 
 
 def _plain(settings: CloudSettings) -> Iterator[Effective]:

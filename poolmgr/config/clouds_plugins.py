@@ -175,11 +175,6 @@ NUMBERS = frozenset({"redirect_port", "login_timeout"})
 #: Names of plugins from before keystoneauth.
 ALIASES = {"": "none", "none": "none", "token_endpoint": "admin_token"}
 
-#: What keystoneauth calls the options that we call by one name for all plugins.
-OWN_NAMES: Mapping[str, Mapping[str, str]] = {
-    name: {"project_id": "tenant_id", "project_name": "tenant_name"} for name in ("v2password", "v2token")
-}
-
 #: Old names of options of single plugins; those that all plugins know are in `clouds_layers`.
 OLD_NAMES: Mapping[str, Mapping[str, str]] = {
     "admin_token": {"url": "endpoint"},
@@ -187,7 +182,7 @@ OLD_NAMES: Mapping[str, Mapping[str, str]] = {
 }
 
 #: Plugins that come with keystoneauth and need more: the module that must be there, and what brings it.
-_LIBRARIES = {
+LIBRARIES = {
     "v3kerberos": ("requests_kerberos", "kerberos"),
     "v3fedkerb": ("requests_kerberos", "kerberos"),
     "v3samlpassword": ("lxml", "saml2"),
@@ -201,7 +196,7 @@ def installed_plugins() -> frozenset[str]:
     names = {point.name for point in entry_points(group="keystoneauth1.plugin")}
     lacking = {
         name
-        for name, (module, _) in _LIBRARIES.items()
+        for name, (module, _) in LIBRARIES.items()
         if name in names and not importlib.util.find_spec(module)
     }
     return frozenset(names - lacking)
@@ -209,8 +204,8 @@ def installed_plugins() -> frozenset[str]:
 
 def how_to_install(name: str) -> str:
     """What to do about a plugin that is not installed; "" when it is not one of keystoneauth's."""
-    if name in _LIBRARIES:
-        return f"install keystoneauth1[{_LIBRARIES[name][1]}]"
+    if name in LIBRARIES:
+        return f"install keystoneauth1[{LIBRARIES[name][1]}]"
     return "install keystoneauth1, newer than this one" if name in PLUGINS else ""
 
 
