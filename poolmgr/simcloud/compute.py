@@ -13,12 +13,13 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from poolmgr.simcloud.config import Boot
 from poolmgr.simcloud.faults import NO_TROUBLE, FaultKind, Trouble
 from poolmgr.simcloud.networking import Networking
 from poolmgr.simcloud.quota import Quota
 from poolmgr.simcloud.refusal import NO_VALID_HOST, Refusal, bad_request, conflict, no_such, nova_quota
+from poolmgr.simcloud.settings import Boot
 from poolmgr.simcloud.things import Flavor, Keypair, Server, ServerFault
 from poolmgr.simcloud.timeline import Timeline
 from poolmgr.simcloud.volumes import Volumes
@@ -48,21 +49,27 @@ class ServerRequest:
     delete_volume: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How fast things go, in seconds."""
+class Pace(Protocol):
+    """How fast things go, in seconds (settings.CloudConfig)."""
 
-    boot: Boot
-    delete: float
-    address_delay: float
-    visible_after: float
+    @property
+    def boot(self) -> Boot: ...
+
+    @property
+    def delete_seconds(self) -> float: ...
+
+    @property
+    def address_delay(self) -> float: ...
+
+    @property
+    def visible_after(self) -> float: ...
 
 
 class Compute:
     def __init__(
         self,
         *,
-        pace: Pace,
+        pace: Callable[[], Pace],
         zones: Iterable[str],
         full_zones: Iterable[str],
         flavors: Iterable[Flavor],
@@ -81,11 +88,15 @@ class Compute:
         self.keypairs: dict[str, Keypair] = {}
         self.zones = tuple(zones)
         self.full_zones = set(full_zones)
-        self._pace, self._typed = pace, typed_addresses
+        self._current_pace, self._typed = pace, typed_addresses
         self._quota, self._networking, self._volumes = quota, networking, volumes
         self._timeline, self._rng, self._new_id = timeline, rng, new_id
         self._leaky: set[str] = set()  # servers whose ports will stay
         self._snapshots: deque[tuple[float, tuple[Server, ...]]] = deque(maxlen=_SNAPSHOTS)
+
+    @property
+    def _pace(self) -> Pace:
+        return self._current_pace()
 
     # -- asking ------------------------------------------------------------------------------------------
 
@@ -266,9 +277,9 @@ class Compute:
             self._leaky.add(server_id)
         self._change(server_id, task_state="deleting")
         if trouble.of(FaultKind.ERROR_DELETE):
-            self._timeline.after(self._pace.delete, lambda: self._fail_delete(server_id))
+            self._timeline.after(self._pace.delete_seconds, lambda: self._fail_delete(server_id))
         else:
-            self._timeline.after(self._pace.delete, lambda: self._remove(server_id))
+            self._timeline.after(self._pace.delete_seconds, lambda: self._remove(server_id))
 
     def _fail_delete(self, server_id: str) -> None:
         fault = ServerFault(code=500, message="Failed to delete instance", at=self._timeline.time)

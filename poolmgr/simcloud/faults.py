@@ -3,68 +3,27 @@
 A fault names what it hits: calls whose operation (`compute.POST.servers`, as metrics.md 5 names them) and
 subject (a server's name; an id for calls on something that exists) match its patterns. Of the matching calls it
 lets `skip` pass, then strikes each with `probability`, at most `times` times. So `probability: 0.02` is bad
-weather, and `skip: 2, times: 1` is a script: the third call fails.
+weather, and `skip: 2, times: 1` is a script: the third call fails. fault_kinds.py has the table of what there is.
 """
 
 from __future__ import annotations
 
-import enum
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
+from poolmgr.simcloud.fault_kinds import KINDS, FaultKind
 
-class FaultKind(enum.Enum):
-    """The faults; the first group spoils the conversation, the second what the cloud does."""
+__all__ = ["ENVELOPES", "HEADERS", "NO_TROUBLE", "Fault", "FaultKind", "Faults", "Trouble"]
 
-    HTTP_500 = "http-500"
-    HTTP_503 = "http-503"  # with Retry-After when `retry_after` is set
-    THROTTLE = "throttle"  # 429
-    DROP = "drop"  # the connection is closed instead of an answer; nothing was done
-    HANG = "hang"  # no answer for `seconds` (an hour), then the connection closes; nothing was done
-    SLOW = "slow"  # the answer takes `seconds` (5) longer
-    LOST_ANSWER = (
-        "lost-answer"  # it was done, but the connection closes, after `seconds` (0), without an answer
-    )
-    EXPIRED_TOKEN = "expired-token"  # the call's token is no longer valid: 401
-    GARBAGE = "garbage"  # 200 with an HTML page
-    REFUSE = "refuse"  # `status` (409) with `message`
-    STALE_LIST = "stale-list"  # a list of servers as it was `seconds` (5) ago
-
-    QUOTA = "quota"  # 403 of Nova, 409 of Neutron
-    NO_VALID_HOST = "no-valid-host"  # the server goes to ERROR, scheduling failed
-    ERROR_SERVER = "error-server"  # the server goes to ERROR instead of ACTIVE, with `message` as its fault
-    STUCK_BUILD = "stuck-build"  # the server stays in BUILD
-    NO_ADDRESS = "no-address"  # ACTIVE, but without addresses
-    NO_SSH = "no-ssh"  # ACTIVE, but nothing answers on it
-    IGNORED_DELETE = "ignored-delete"  # 204, and nothing happens
-    ERROR_DELETE = "error-delete"  # accepted; the server goes to ERROR and stays
-    LEAKED_PORT = "leaked-port"  # the server goes, its ports stay, DOWN
-    FAILED_TASK = "failed-task"  # a Glance task ends in failure, with `message`
-
-
-_DEFAULT_OPERATIONS: dict[FaultKind, tuple[str, ...]] = {
-    FaultKind.STALE_LIST: ("compute.GET.servers_detail", "compute.GET.servers"),
-    FaultKind.QUOTA: ("compute.POST.servers",),
-    FaultKind.NO_VALID_HOST: ("compute.POST.servers",),
-    FaultKind.ERROR_SERVER: ("compute.POST.servers",),
-    FaultKind.STUCK_BUILD: ("compute.POST.servers",),
-    FaultKind.NO_ADDRESS: ("compute.POST.servers",),
-    FaultKind.NO_SSH: ("compute.POST.servers",),
-    FaultKind.LOST_ANSWER: ("compute.POST.servers",),
-    FaultKind.IGNORED_DELETE: ("compute.DELETE.server",),
-    FaultKind.ERROR_DELETE: ("compute.DELETE.server",),
-    FaultKind.LEAKED_PORT: ("compute.DELETE.server",),
-    FaultKind.FAILED_TASK: ("image.POST.tasks",),
-}
-
-_SECONDS = {FaultKind.HANG: 3600.0, FaultKind.SLOW: 5.0, FaultKind.STALE_LIST: 5.0}
+HEADERS = ("seconds", "date", "none")
+ENVELOPES = ("service", "gateway", "faultstring", "html", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One planned misbehaviour. `operations` () stands for the kind's usual ones, else all but `identity.*`."""
+    """One planned misbehaviour. `operations` () stands for those of the kind's row in fault_kinds.py."""
 
     kind: FaultKind
     operations: tuple[str, ...] = ()  # shell patterns, any of them
@@ -74,19 +33,34 @@ class Fault:
     times: int | None = None  # None: as often as it matches
     seconds: float | None = None  # None: the kind's default
     retry_after: float | None = None
-    status: int = 409  # of REFUSE
+    header: str = "seconds"  # how Retry-After is written: seconds, date, or none
+    status: int = 0  # 0: the kind's default
     message: str = ""  # "": the kind's usual words
+    envelope: str = "service"  # of a refusal: the service's own, or what a gateway or an old release sends
+    after_bytes: int | None = (
+        None  # of an upload: it strikes when so many bytes have come; None: when all have
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", self.status or KINDS[self.kind].status)
 
     @property
     def delay(self) -> float:
-        return _SECONDS.get(self.kind, 0.0) if self.seconds is None else self.seconds
+        return KINDS[self.kind].seconds if self.seconds is None else self.seconds
 
-    def hits(self, operation: str, name: str) -> bool:
+    @property
+    def words(self) -> str:
+        return self.message or KINDS[self.kind].message
+
+    def hits(self, operation: str, name: str, detail: str = "") -> bool:
         """Whether a call is one that it is about."""
-        patterns = self.operations or _DEFAULT_OPERATIONS.get(self.kind, ())
+        patterns = self.operations or KINDS[self.kind].operations
+        if not fnmatchcase(name, self.name):
+            return False
         if not patterns:
-            return not operation.startswith("identity.") and fnmatchcase(name, self.name)
-        return any(fnmatchcase(operation, p) for p in patterns) and fnmatchcase(name, self.name)
+            return not operation.startswith("identity.")
+        called = (operation, f"{operation}:{detail}") if detail else (operation,)
+        return any(fnmatchcase(c, p) for c in called for p in patterns)
 
 
 @dataclass(slots=True)
@@ -133,17 +107,19 @@ class Faults:
             counts[kind] = counts.get(kind, 0) + planned.struck
         return counts
 
-    def strike(self, operation: str, name: str = "") -> Trouble:
-        """What befalls this call; counts it against every fault that it matches."""
+    def strike(self, operation: str, name: str = "", detail: str = "") -> Trouble:
+        """What befalls this call; counts it against every fault that it matches.
+
+        `detail` tells apart calls of one operation, such as actions of servers by their name.
+        """
         if not self._planned:
             return NO_TROUBLE
-        faults = {p.fault.kind: p.fault for p in self._planned if self._strikes(p, operation, name)}
+        hit = [p for p in self._planned if p.fault.hits(operation, name, detail)]
+        faults = {p.fault.kind: p.fault for p in hit if self._strikes(p)}
         return Trouble(faults=faults) if faults else NO_TROUBLE
 
-    def _strikes(self, planned: _Planned, operation: str, name: str) -> bool:
+    def _strikes(self, planned: _Planned) -> bool:
         fault = planned.fault
-        if not fault.hits(operation, name):
-            return False
         planned.seen += 1
         if planned.seen <= fault.skip or (fault.times is not None and planned.struck >= fault.times):
             return False

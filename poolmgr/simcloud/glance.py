@@ -1,20 +1,21 @@
-"""Glance v2: images, their data, import and tasks (Image API reference v2)."""
+"""Glance v2: images and their data (Image API reference v2). glance_imports.py has the rest of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from poolmgr.simcloud import glance_imports
+from poolmgr.simcloud.content import whole
 from poolmgr.simcloud.envelope import next_query, page, refused, timestamp
-from poolmgr.simcloud.faults import FaultKind
-from poolmgr.simcloud.images import Digest, NewImage
+from poolmgr.simcloud.images import NewImage
 from poolmgr.simcloud.refusal import Refusal, bad_request
 from poolmgr.simcloud.routes import Call, Handler, Route, empty, json_response
-from poolmgr.simcloud.things import Image, Task
+from poolmgr.simcloud.things import Image
 from poolmgr.simcloud.wire import Response
 
 _PAGE = 25  # Glance's own default
-_METHODS = ("glance-direct", "web-download")
+_MINORS = {"v2": (15, 13, 12, 11, 10, 9, 7, 6, 5, 4, 3, 2, 1, 0), "v1": (1, 0)}
 _KNOWN = ("name", "disk_format", "container_format", "visibility", "protected", "min_disk", "min_ram", "tags")
 _NOT_FILTERS = {"limit", "marker", "sort", "sort_key", "sort_dir", "member_status"}
 
@@ -32,18 +33,26 @@ def refuse(refusal: Refusal) -> Response:
 
 
 def root(call: Call) -> Response:
-    """300 with every minor version, newest first, all under one address."""
-    minors = [15, 13, 12, 11, 10, 9, 7, 6, 5, 4, 3, 2, 1, 0]
-    links = [{"rel": "self", "href": f"{call.base}/v2/"}]
-    versions = [
-        {"id": f"v2.{minor}", "status": "CURRENT" if minor == 15 else "SUPPORTED", "links": links}
+    """300 with every minor version, newest first, all of a major version under one address."""
+    offered = call.cloud.shape.image_api.versions
+    shown = [
+        {
+            "id": f"{major}.{minor}",
+            "status": "SUPPORTED",
+            "links": [{"rel": "self", "href": f"{call.base}/{major}/"}],
+        }
+        for major, minors in _MINORS.items()
+        if major in offered
         for minor in minors
     ]
-    return json_response({"versions": versions}, 300)
+    if shown:
+        shown[0]["status"] = "CURRENT"
+    return json_response({"versions": shown}, 300)
 
 
 def _image(call: Call, image: Image) -> dict[str, Any]:
     return {
+        **_import_state(image),
         **image.properties,
         "id": image.id,
         "name": image.name,
@@ -70,8 +79,17 @@ def _image(call: Call, image: Image) -> dict[str, Any]:
     }
 
 
+def _import_state(image: Image) -> dict[str, str]:
+    """What Glance adds to images of several stores, and to those that an import was asked for."""
+    shown = {"stores": ",".join(image.stores)} if image.stores else {}
+    if image.failed_import is not None:
+        shown["os_glance_importing_to_stores"] = ",".join(image.importing_to)
+        shown["os_glance_failed_import"] = ",".join(image.failed_import)
+    return shown
+
+
 def list_images(call: Call) -> Response:
-    images = sorted(call.cloud.images.images.values(), key=lambda i: (i.created, i.id), reverse=True)
+    images = sorted(call.cloud.images.visible(), key=lambda i: (i.created, i.id), reverse=True)
     if (call.one("sort") or call.one("sort_dir") or "").endswith("asc"):
         images.reverse()
     hidden = call.one("os_hidden") == "true"
@@ -124,10 +142,11 @@ def create(call: Call) -> Response:
             properties=extra,
         )
     )
-    headers = {
-        "Location": f"{call.base}/v2/images/{image.id}",
-        "OpenStack-image-import-methods": ",".join(_METHODS),
-    }
+    headers = {"Location": f"{call.base}/v2/images/{image.id}"}
+    if methods := call.cloud.imports.methods:
+        headers["OpenStack-image-import-methods"] = ",".join(methods)
+    if stores := call.cloud.images.api.stores:
+        headers["OpenStack-image-store-ids"] = ",".join(stores)
     return json_response(_image(call, image), 201, headers)
 
 
@@ -136,7 +155,7 @@ def show(call: Call) -> Response:
 
 
 def delete(call: Call) -> Response:
-    call.cloud.images.delete(call.params["id"])
+    call.cloud.images.delete(call.params["id"], call.trouble)
     return empty()
 
 
@@ -171,94 +190,22 @@ def patch(call: Call) -> Response:
     return json_response(_image(call, changed))
 
 
-def _digest(call: Call) -> Digest:
-    """What came in; an empty body had no sink."""
-    sink = call.request.sink
-    return sink if isinstance(sink, Digest) else Digest()
+# -- data ------------------------------------------------------------------------------------------------
 
 
 def put_file(call: Call) -> Response:
     if call.request.headers.get("content-type") != "application/octet-stream":
         raise Refusal(415, "Unsupported Media Type")
-    call.cloud.images.fill(call.params["id"], _digest(call))
+    call.cloud.images.fill(call.params["id"], call.digest, call.trouble)
     return empty()
 
 
 def get_file(call: Call) -> Response:
     image = call.cloud.images.image(call.params["id"])
-    if image.data is None:
-        return empty()  # queued, or too large to have been kept
-    return Response(body=image.data, content_type="application/octet-stream")
-
-
-def stage(call: Call) -> Response:
-    call.cloud.images.stage(call.params["id"], _digest(call))
-    return empty()
-
-
-def import_image(call: Call) -> Response:
-    method = (call.json or {}).get("method") or {}
-    if method.get("name") not in _METHODS:
-        raise bad_request(f"Unknown import method name '{method.get('name')}'.")
-    call.cloud.images.import_(call.params["id"], method["name"], str(method.get("uri") or ""))
-    return empty(202)
-
-
-def import_info(call: Call) -> Response:  # noqa: ARG001 - the same for every cloud
-    methods = {"description": "Import methods available.", "type": "array", "value": list(_METHODS)}
-    return json_response({"import-methods": methods})
-
-
-# -- tasks -----------------------------------------------------------------------------------------------
-
-
-def _task(task: Task) -> dict[str, Any]:
-    return {
-        "id": task.id,
-        "type": "import",
-        "status": task.status,
-        "input": dict(task.input),
-        "result": {"image_id": task.image_id} if task.image_id else None,
-        "message": task.message,
-        "created_at": timestamp(task.created),
-        "self": f"/v2/tasks/{task.id}",
-        "schema": "/v2/schemas/task",
-    }
-
-
-def create_task(call: Call) -> Response:
-    given = call.json if isinstance(call.json, Mapping) else {}
-    source = given.get("input")
-    if given.get("type") != "import" or not isinstance(source, Mapping):
-        raise bad_request("Task type must be import, with an input.")
-    cloud = call.cloud
-    task = cloud.images.import_task(
-        source,
-        cloud.objects.find(str(source.get("import_from", ""))),
-        disk_format=cloud.shape.image_format,
-        failure=_task_failure(call),
-    )
-    return json_response(_task(task), 201)
-
-
-def _task_failure(call: Call) -> str:
-    fault = call.trouble.of(FaultKind.FAILED_TASK)
-    return (fault.message or "Image cannot be imported. Error code: '396'") if fault else ""
-
-
-def show_task(call: Call) -> Response:
-    return json_response(_task(call.cloud.images.task(call.params["id"])))
-
-
-def list_tasks(call: Call) -> Response:
-    tasks: Sequence[Task] = list(call.cloud.images.tasks.values())
-    return json_response({"tasks": [_task(t) for t in tasks]})
-
-
-def image_tasks(call: Call) -> Response:
-    call.cloud.images.image(call.params["id"])
-    tasks = [_task(t) for t in call.cloud.images.tasks.values() if t.image_id == call.params["id"]]
-    return json_response({"tasks": tasks})
+    data = whole([image.content])
+    if not data:
+        return empty()  # queued, or made by a conversion and too large to have been kept
+    return Response(body=data, content_type="application/octet-stream")
 
 
 _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
@@ -268,16 +215,10 @@ _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
     ("PATCH", "/images/{id}", "image", patch),
     ("DELETE", "/images/{id}", "image", delete),
     ("GET", "/images/{id}/file", "image_file", get_file),
-    ("POST", "/images/{id}/import", "image_import", import_image),
-    ("GET", "/images/{id}/tasks", "image_tasks", image_tasks),
-    ("GET", "/info/import", "info_import", import_info),
-    ("POST", "/tasks", "tasks", create_task),
-    ("GET", "/tasks", "tasks", list_tasks),
-    ("GET", "/tasks/{id}", "task", show_task),
 )
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     *(Route(method=m, path=p, operation=o, handler=h) for m, p, o, h in _TABLE),
     Route(method="PUT", path="/images/{id}/file", operation="image_file", handler=put_file, streamed=True),
-    Route(method="PUT", path="/images/{id}/stage", operation="image_stage", handler=stage, streamed=True),
+    *glance_imports.ROUTES,
 )

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
-from poolmgr.simcloud import cinder, glance, keystone, neutron, nova, swift
-from poolmgr.simcloud.faults import FaultKind, Trouble
-from poolmgr.simcloud.images import Digest
+from poolmgr.simcloud import spoiling
+from poolmgr.simcloud.content import Digest
+from poolmgr.simcloud.downloads import fetching
+from poolmgr.simcloud.faults import FaultKind
 from poolmgr.simcloud.refusal import Refusal
-from poolmgr.simcloud.routes import Call, Handler, Route, Router, json_response
+from poolmgr.simcloud.routes import Call, Route, Upload, json_response
+from poolmgr.simcloud.services import SERVICES, Service
+from poolmgr.simcloud.spool import Spool
 from poolmgr.simcloud.state import State
 from poolmgr.simcloud.wire import DROPPED, Request, Response, Sink
 from poolmgr.simcloud.world import SimCloud, World
@@ -33,86 +36,15 @@ log = logging.getLogger(__name__)
 Answer = Callable[[Response], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Service:
-    """One service's face. `metric` is its name in operations; `key` that of the shape's services."""
-
-    key: str
-    metric: str
-    versions: tuple[str, ...]
-    router: Router
-    root: Handler  # GET of the URL without a version
-    version: Handler  # GET of the version itself
-    refuse: Callable[[Refusal], Response]
-
-
-SERVICES: Mapping[str, Service] = {
-    "identity": Service(
-        key="identity",
-        metric="identity",
-        versions=("v3",),
-        router=Router(keystone.ROUTES),
-        root=keystone.root,
-        version=keystone.version,
-        refuse=keystone.refuse,
-    ),
-    "compute": Service(
-        key="compute",
-        metric="compute",
-        versions=("v2.1", "v2"),
-        router=Router(nova.ROUTES),
-        root=nova.root,
-        version=nova.version,
-        refuse=nova.refuse,
-    ),
-    "network": Service(
-        key="network",
-        metric="network",
-        versions=("v2.0",),
-        router=Router(neutron.ROUTES),
-        root=neutron.root,
-        version=neutron.version,
-        refuse=neutron.refuse,
-    ),
-    "image": Service(
-        key="image",
-        metric="image",
-        versions=("v2",),
-        router=Router(glance.ROUTES),
-        root=glance.root,
-        version=glance.root,
-        refuse=glance.refuse,
-    ),
-    "volume": Service(
-        key="volume",
-        metric="block-storage",
-        versions=("v3",),
-        router=Router(cinder.ROUTES),
-        root=cinder.root,
-        version=cinder.root,
-        refuse=nova.refuse,
-    ),
-    "object": Service(
-        key="object-store",
-        metric="object-store",
-        versions=("v1",),
-        router=Router(swift.ROUTES),
-        root=swift.info,
-        version=swift.info,
-        refuse=swift.refuse,
-    ),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class _Target:
-    """A request that found its cloud, service and route."""
+    """A request that found its cloud, service and route. `wait`: seconds until a rate limit lets it through."""
 
     cloud: SimCloud
     service: Service
     route: Route
-    params: Mapping[str, str]
-    base: str
+    call: Call
+    wait: float = 0.0
 
     @property
     def operation(self) -> str:
@@ -122,24 +54,37 @@ class _Target:
 class SimApplication:
     """All services of all clouds of a world."""
 
-    def __init__(self, world: World, url: str, loop: asyncio.AbstractEventLoop) -> None:
-        """`url` is where clients reach it, with no slash at its end."""
-        self._world, self._url, self._loop = world, url, loop
+    def __init__(self, world: World, url: str, loop: asyncio.AbstractEventLoop, spool: Spool) -> None:
+        """`url` is where clients reach it, with no slash at its end. `spool` takes what they upload."""
+        self._world, self._url, self._loop, self._spool = world, url, loop, spool
         self._state = State(world)
+        for cloud in world.clouds.values():
+            cloud.imports.fetch = fetching(cloud, loop, spool)
         self._caches: dict[str, dict[Any, Any]] = {name: {} for name in world.clouds}
 
     # -- from wire.Application ---------------------------------------------------------------------------
 
     def sink_for(self, request: Request) -> Sink | None:
+        """An upload is judged when it begins: its token, and what will go wrong with it."""
         try:
             target = self._target(request)
         except Refusal:
             return None
-        return Digest() if target is not None and target.route.streamed else None
+        if target is None or not target.route.streamed:
+            return None
+        upload = Upload(Digest(self._spool.take()))
+        request.sink, request.context = upload, target
+        self._strike(target)
+        if end := self._early_end(target):
+            upload.end_early(*end)
+        return upload
 
     def handle(self, request: Request, answer: Answer) -> None:
         if request.path == "/_sim" or request.path.startswith("/_sim/"):
             answer(self._state.handle(request))
+            return
+        if isinstance(request.context, _Target):  # an upload, judged when it began
+            self._begin(request.context, answer)
             return
         try:
             target = self._target(request)
@@ -149,14 +94,8 @@ class SimApplication:
         if target is None:
             answer(json_response({"error": {"code": 404, "message": "There is no such cloud."}}, 404))
             return
-        call = Call(
-            cloud=target.cloud,
-            request=request,
-            params=target.params,
-            base=target.base,
-            cache=self._caches[target.cloud.name],
-        )
-        self._begin(target, call, answer)
+        self._strike(target)
+        self._begin(target, answer)
 
     # -- finding -----------------------------------------------------------------------------------------
 
@@ -168,27 +107,15 @@ class SimApplication:
         service = SERVICES.get(parts[2]) if cloud is not None else None
         if cloud is None or service is None or service.key not in cloud.shape.services:
             return None
-        base = f"{self._url}/{MOUNT}{cloud.name}/{parts[2]}"
-        rest = parts[3] if len(parts) > 3 else ""
-        route, params = self._route(service, cloud, request.method, rest)
-        return _Target(cloud=cloud, service=service, route=route, params=params, base=base)
-
-    def _route(
-        self, service: Service, cloud: SimCloud, method: str, rest: str
-    ) -> tuple[Route, dict[str, str]]:
-        version, _, path = rest.partition("/")
-        if rest == "info" and service.key == "object-store":
-            return _document(service.root, "info"), {}
-        if not version:
-            return _document(service.root, "discovery"), {}
-        if version not in service.versions:
-            raise Refusal(404, "The resource could not be found.")
-        project, _, below = path.partition("/")
-        if project.removeprefix("AUTH_") == cloud.identity.credentials.project_id:
-            path = below
-        if not path and service.key != "object-store":
-            return _document(service.version, "discovery"), {}
-        return service.router.find(method, path)
+        route, params = service.find(cloud, request.method, parts[3] if len(parts) > 3 else "")
+        call = Call(
+            cloud=cloud,
+            request=request,
+            params=params,
+            base=f"{self._url}/{MOUNT}{cloud.name}/{parts[2]}",
+            cache=self._caches[cloud.name],
+        )
+        return _Target(cloud=cloud, service=service, route=route, call=call)
 
     def _refusal(self, request: Request, refusal: Refusal) -> Response:
         service = SERVICES.get((request.path.split("/", 3) + [""] * 3)[2])
@@ -196,32 +123,50 @@ class SimApplication:
 
     # -- what goes wrong ---------------------------------------------------------------------------------
 
-    def _begin(self, target: _Target, call: Call, answer: Answer) -> None:
-        cloud = target.cloud
+    def _strike(self, target: _Target) -> None:
+        """The call arrives: it is counted, and its faults are drawn."""
+        cloud, call = target.cloud, target.call
         with cloud.lock:
-            call.trouble = trouble = cloud.call(target.operation, call.subject())
-            wait = cloud.throttled()
+            call.trouble = cloud.call(target.operation, call.subject(), call.detail())
+            target.wait = cloud.throttled()
+
+    def _early_end(self, target: _Target) -> tuple[Response, int] | None:
+        """The answer that ends an upload, and after how many bytes; None if it is taken in whole."""
+        cloud, call = target.cloud, target.call
+        expired = call.trouble.of(FaultKind.EXPIRED_TOKEN)
+        try:
+            with cloud.lock:
+                if not target.route.open:
+                    _authenticate(cloud, call)
+        except Refusal as refusal:
+            return target.service.refuse(refusal), (expired and expired.after_bytes) or 0
+        return spoiling.early(call.trouble, target.service, call.request, cloud.timeline.time)
+
+    def _begin(self, target: _Target, answer: Answer) -> None:
+        cloud, call, service = target.cloud, target.call, target.service
+        trouble, now = call.trouble, cloud.timeline.time
         delay = cloud.config.latency
         if slow := trouble.of(FaultKind.SLOW):
             delay += slow.delay
-        if wait:
-            self._later(delay, lambda: answer(_too_many(cloud, target.service)))
+        if target.wait and (limit := cloud.config.rate_limit):
+            response = spoiling.throttled(limit, service, now)
+            self._later(delay, lambda: answer(response))
         elif hang := trouble.of(FaultKind.HANG):
             self._later(hang.delay, lambda: answer(DROPPED))
-        elif broken := _broken(trouble, target.service):
+        elif broken := spoiling.instead(trouble, service, call.request, now):
             self._later(delay, lambda: answer(broken))
         else:
-            self._later(delay, lambda: self._finish(target, call, answer))
+            self._later(delay, lambda: self._finish(target, answer))
 
-    def _finish(self, target: _Target, call: Call, answer: Answer) -> None:
-        response = self._carry_out(target, call)
-        if lost := call.trouble.of(FaultKind.LOST_ANSWER):
+    def _finish(self, target: _Target, answer: Answer) -> None:
+        response = self._carry_out(target)
+        if lost := target.call.trouble.of(FaultKind.LOST_ANSWER):
             self._later(lost.delay, lambda: answer(DROPPED))
         else:
             answer(response)
 
-    def _carry_out(self, target: _Target, call: Call) -> Response:
-        cloud = target.cloud
+    def _carry_out(self, target: _Target) -> Response:
+        cloud, call = target.cloud, target.call
         with cloud.lock:
             cloud.timeline.settle()
             request_id = f"req-{cloud.new_id()}"
@@ -246,48 +191,9 @@ class SimApplication:
             act()
 
 
-def _document(handler: Handler, operation: str) -> Route:
-    return Route(method="GET", path="", operation=operation, handler=handler, open=True)
-
-
 def _authenticate(cloud: SimCloud, call: Call) -> None:
     token = call.request.headers.get("x-auth-token")
     if call.trouble.of(FaultKind.EXPIRED_TOKEN):
         cloud.identity.revoke(token)
     if not cloud.identity.valid(token):
         raise Refusal(401, "The request you have made requires authentication.", kind="Unauthorized")
-
-
-def _broken(trouble: Trouble, service: Service) -> Response | None:
-    """The answer that a fault puts in the place of the right one; None if none does."""
-    if trouble.of(FaultKind.DROP):
-        return DROPPED
-    if fault := trouble.of(FaultKind.HTTP_500):
-        words = "Unexpected API Error. Please report this at http://bugs.launchpad.net/nova/ and attach the "
-        return service.refuse(Refusal(500, fault.message or words + "Nova API log if possible."))
-    if fault := trouble.of(FaultKind.HTTP_503):
-        words = "The server is currently unavailable. Please try again at a later time."
-        return service.refuse(Refusal(503, fault.message or words, retry_after=fault.retry_after))
-    if fault := trouble.of(FaultKind.THROTTLE):
-        retry_after = 1.0 if fault.retry_after is None else fault.retry_after
-        return service.refuse(_overlimit(retry_after))
-    if trouble.of(FaultKind.GARBAGE):
-        page = b"<html><head><title>Maintenance</title></head><body>We will be back soon.</body></html>"
-        return Response(body=page, content_type="text/html")
-    if fault := trouble.of(FaultKind.REFUSE):
-        return service.refuse(
-            Refusal(fault.status, fault.message or "Conflict", retry_after=fault.retry_after)
-        )
-    return None
-
-
-def _overlimit(retry_after: float | None) -> Refusal:
-    return Refusal(429, "This request was rate-limited.", kind="overLimit", retry_after=retry_after)
-
-
-def _too_many(cloud: SimCloud, service: Service) -> Response:
-    limit = cloud.config.rate_limit
-    response = service.refuse(_overlimit(limit.retry_after if limit else None))
-    if limit and limit.as_date and limit.retry_after is not None:
-        response.headers["Retry-After"] = formatdate(cloud.timeline.time + limit.retry_after, usegmt=True)
-    return response

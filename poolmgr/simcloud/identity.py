@@ -40,13 +40,12 @@ class Identity:
         self,
         *,
         credentials: Credentials,
-        token_seconds: float,
+        token_seconds: Callable[[], float],
         timeline: Timeline,
         new_id: Callable[[], str],
     ) -> None:
         self.credentials = credentials
-        self.token_seconds = token_seconds
-        self._timeline, self._new_id = timeline, new_id
+        self._timeline, self._new_id, self._token_seconds = timeline, new_id, token_seconds
         self._tokens: dict[str, Token] = {}
 
     def log_in(self, auth: Mapping[str, Any]) -> Token:
@@ -103,9 +102,8 @@ class Identity:
         now = self._timeline.time
         if len(self._tokens) > 1000:
             self._tokens = {t.id: t for t in self._tokens.values() if t.expires > now}
-        token = Token(
-            id=self._new_id().replace("-", ""), issued=now, expires=now + self.token_seconds, method=method
-        )
+        expires = now + self._token_seconds()
+        token = Token(id=self._new_id().replace("-", ""), issued=now, expires=expires, method=method)
         self._tokens[token.id] = token
         return token
 

@@ -43,9 +43,7 @@ def refuse(refusal: Refusal) -> Response:
 
 
 def _range(call: Call) -> tuple[str, str]:
-    configured = call.cloud.config.microversions
-    known = call.cloud.shape.microversions if configured is None else configured
-    return known if known and len(known) == 2 else ("", "")
+    return call.cloud.shape.microversions or ("", "")
 
 
 def _version(call: Call, name: str) -> dict[str, Any]:

@@ -1,23 +1,28 @@
-"""The object store of a pretend cloud: containers, objects, static and dynamic large objects."""
+"""The object store of a pretend cloud: containers and objects. manifests.py has the large ones."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
-from poolmgr.simcloud.images import Digest
-from poolmgr.simcloud.refusal import Refusal, bad_request, conflict, no_such
+from poolmgr.simcloud.content import Digest, Keeper
+from poolmgr.simcloud.refusal import Refusal, conflict, no_such
+from poolmgr.simcloud.shapes import ObjectStore
 from poolmgr.simcloud.things import StoredObject
 from poolmgr.simcloud.timeline import Timeline
 
 
 class Objects:
-    def __init__(self, *, timeline: Timeline, max_object_bytes: int = 5 << 30) -> None:
+    def __init__(self, *, rules: Callable[[], ObjectStore], timeline: Timeline) -> None:
+        """`rules` says what the store holds now."""
         self.containers: dict[str, dict[str, StoredObject]] = {}
-        self.max_object_bytes = max_object_bytes
-        self._timeline = timeline
+        self._rules, self._timeline = rules, timeline
+
+    @property
+    def rules(self) -> ObjectStore:
+        return self._rules()
 
     def create_container(self, name: str) -> bool:
         """True if it was not there before."""
@@ -49,79 +54,81 @@ class Objects:
         headers: Mapping[str, str],
         etag: str | None = None,
         delete_after: float | None = None,
+        delete_at: float | None = None,
     ) -> StoredObject:
         """Store an object. Raises Refusal: 413 too large, 422 when it is not what `etag` says."""
         objects = self.container(container)
-        if digest.size > self.max_object_bytes:
-            raise Refusal(413, "Your request is too large.")
+        if digest.size > self.rules.max_file_size:
+            raise Refusal(413, "Your request is too large.", kind="Request Entity Too Large")
         if etag and etag.strip('"') != digest.md5:
-            raise Refusal(422, "Unable to process the contained instructions")
+            raise Refusal(422, "Unable to process the contained instructions", kind="Unprocessable Entity")
+        now = self._timeline.time
         stored = StoredObject(
             name=name,
             size=digest.size,
             etag=digest.md5,
-            updated=self._timeline.time,
+            updated=now,
             headers=dict(headers),
-            delete_at=None if delete_after is None else self._timeline.time + delete_after,
-            data=digest.data,
+            delete_at=delete_at if delete_after is None else now + delete_after,
+            content=digest.keeper,
         )
         objects[name] = stored
         return stored
 
-    def put_manifest(
-        self,
-        container: str,
-        name: str,
-        segments: Iterable[Mapping[str, object]],
-        *,
-        headers: Mapping[str, str],
-        delete_after: float | None = None,
-    ) -> StoredObject:
-        """A static large object. Raises Refusal naming the segments that are missing or differ."""
-        parts, sizes, etags, wrong = [], 0, "", []
-        for segment in segments:
-            path = str(segment.get("path", "")).lstrip("/")
-            part = self.find(path)
-            expected = segment.get("etag")
-            if part is None or (expected and expected != part.etag):
-                wrong.append(f"{path}, {'404 Not Found' if part is None else 'Etag Mismatch'}")
-                continue
-            parts.append(_split(path))
-            sizes += part.size
-            etags += part.etag
-        if wrong or not parts:
-            raise bad_request("Errors:\n" + "\n".join(wrong))
-        stored = self.put(container, name, Digest(), headers=headers, delete_after=delete_after)
-        whole = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
-        stored = replace(stored, size=sizes, etag=f'"{whole}"', parts=tuple(parts))
-        self.containers[container][name] = stored
-        return stored
-
-    def find(self, path: str) -> StoredObject | None:
-        """The object at `container/name`, large ones with the size of their parts; None if there is none."""
-        container, name = _split(path)
+    def stored(self, path: str) -> StoredObject | None:
+        """The object itself at `container/name`, of a large one its manifest; None if there is none."""
+        container, name = split(path)
         try:
-            stored = self.container(container).get(name)
+            return self.container(container).get(name)
         except Refusal:
             return None
-        manifest = stored.headers.get("x-object-manifest") if stored else None
-        if stored is None or not manifest:
-            return stored
-        part_container, prefix = _split(unquote(manifest))
-        parts = [
-            o for n, o in sorted(self.containers.get(part_container, {}).items()) if n.startswith(prefix)
-        ]
-        return replace(stored, size=sum(o.size for o in parts))
 
-    def delete(self, container: str, name: str, *, with_parts: bool = False) -> None:
+    def find(self, path: str) -> StoredObject | None:
+        """The object at `container/name`, large ones as if they were in one piece; None if there is none.
+
+        Raises Refusal for a static large object whose segments have gone or changed since.
+        """
+        stored = self.stored(path)
+        if stored is None or not (stored.segments or _dynamic(stored)):
+            return stored
+        parts = self._parts(stored)
+        etags = "".join(part.etag.strip('"') for part in parts)
+        whole = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
+        return replace(stored, size=sum(part.size for part in parts), etag=f'"{whole}"', content=None)
+
+    def content(self, path: str) -> list[Keeper | None]:
+        """Where the bytes of an object are, in order. Raises Refusal as `find` does."""
+        stored = self.stored(path)
+        if stored is None:
+            return []
+        if not (stored.segments or _dynamic(stored)):
+            return [stored.content]
+        return [part.content for part in self._parts(stored)]
+
+    def _parts(self, stored: StoredObject) -> list[StoredObject]:
+        manifest = _dynamic(stored)
+        if manifest:
+            container, prefix = split(unquote(manifest))
+            names = sorted(n for n in self.containers.get(container, {}) if n.startswith(prefix))
+            return [self.containers[container][n] for n in names]
+        found = [(s, self.stored(f"{s.container}/{s.name}")) for s in stored.segments]
+        if any(part is None or part.etag != segment.etag for segment, part in found):
+            raise conflict("There was a conflict when trying to complete your request.")
+        return [part for _, part in found if part is not None]
+
+    def delete(self, container: str, name: str) -> StoredObject:
+        """Remove the object itself; returns what it was."""
         objects = self.container(container)
         if name not in objects:
             raise no_such("object", name)
-        stored = objects.pop(name)
-        for part_container, part in stored.parts if with_parts else ():
-            self.containers.get(part_container, {}).pop(part, None)
+        return objects.pop(name)
 
 
-def _split(path: str) -> tuple[str, str]:
+def _dynamic(stored: StoredObject) -> str:
+    """The prefix whose objects make up a dynamic large object; "" for others."""
+    return stored.headers.get("x-object-manifest", "")
+
+
+def split(path: str) -> tuple[str, str]:
     container, _, name = path.lstrip("/").partition("/")
     return container, name

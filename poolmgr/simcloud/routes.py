@@ -12,10 +12,28 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from poolmgr.simcloud.content import Digest
 from poolmgr.simcloud.faults import NO_TROUBLE, Trouble
 from poolmgr.simcloud.refusal import Refusal, bad_request
 from poolmgr.simcloud.wire import Request, Response
 from poolmgr.simcloud.world import SimCloud
+
+
+class Upload:
+    """The body of a call to a streamed route, on its way in."""
+
+    def __init__(self, digest: Digest) -> None:
+        self.digest = digest
+        self._early: Response | None = None
+        self._after_bytes = 0
+
+    def end_early(self, answer: Response, after_bytes: int) -> None:
+        """Plan that `answer` is given as soon as `after_bytes` have come."""
+        self._early, self._after_bytes = answer, after_bytes
+
+    def feed(self, piece: bytes) -> Response | None:
+        self.digest.feed(piece)
+        return self._early if self.digest.size >= self._after_bytes else None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -61,10 +79,28 @@ class Call:
             raise bad_request(f"Invalid input: '{name}' is a required property")
         return found
 
+    @property
+    def digest(self) -> Digest:
+        """The body of a call to a streamed route; an empty one had no sink."""
+        sink = self.request.sink
+        return sink.digest if isinstance(sink, Upload) else Digest()
+
+    def detail(self) -> str:
+        """What an action of a server is called; "" of other calls."""
+        if not self.request.path.endswith("/action"):
+            return ""
+        try:
+            body = self.json
+        except Refusal:
+            return ""
+        return str(next(iter(body), "")) if isinstance(body, Mapping) else ""
+
     def subject(self) -> str:
         """What faults know the call by: the id in its path, else name or description in its body, else ""."""
         if self.params:
             return list(self.params.values())[-1]
+        if self.request.sink is not None:
+            return self.request.headers.get("x-image-meta-name", "")
         try:
             body = self.json
         except Refusal:
@@ -83,7 +119,7 @@ class Route:
     operation: str
     handler: Handler
     open: bool = False  # answered without a token
-    streamed: bool = False  # the body goes to a Digest
+    streamed: bool = False  # the body goes to an Upload
 
 
 @dataclass(slots=True)

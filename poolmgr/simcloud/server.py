@@ -19,8 +19,10 @@ from typing import Any
 
 import yaml
 
-from poolmgr.simcloud.config import SimConfig, load
+from poolmgr.simcloud.config import load
 from poolmgr.simcloud.http import MOUNT, SimApplication
+from poolmgr.simcloud.settings import SimConfig
+from poolmgr.simcloud.spool import Spool
 from poolmgr.simcloud.ssh import SshListener
 from poolmgr.simcloud.wire import HttpProtocol
 from poolmgr.simcloud.world import SimCloud, World
@@ -43,13 +45,15 @@ class SimServer:
         self._servers: list[asyncio.Server] = []
         self._connections: set[HttpProtocol] = set()
         self._ssh: SshListener | None = None
+        self._spool: Spool | None = None
 
     async def start(self) -> None:
         """Listen. Raises OSError when a port is taken."""
         loop = asyncio.get_running_loop()
         listener = socket.create_server((self.config.host, self.config.port), backlog=_BACKLOG)
         self.url = f"http://{self.config.host}:{listener.getsockname()[1]}"
-        application = SimApplication(self.world, self.url, loop)
+        self._spool = Spool()
+        application = SimApplication(self.world, self.url, loop, self._spool)
         self._servers.append(
             await loop.create_server(
                 lambda: HttpProtocol(application, self._connections), sock=listener, backlog=_BACKLOG
@@ -66,6 +70,8 @@ class SimServer:
             connection.close()
         if self._ssh is not None:
             self._ssh.stop()
+        if self._spool is not None:
+            self._spool.close()
         await asyncio.sleep(0)  # lets the closed transports go before the loop does
 
     def cloud_url(self, name: str) -> str:

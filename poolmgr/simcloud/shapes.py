@@ -5,6 +5,8 @@ nat      as most private clouds: guests sit on a private network behind a router
 novanet  as clouds before Neutron: no network service, addresses as nova-network gave them, no microversions
 v6       guests have a public IPv6 and a private IPv4 address on one network
 tasks    as classic Rackspace: images only by object storage and task (vhd), no network service, untyped addresses
+v1only   as the oldest: Glance v1 and nothing newer, no microversions
+import   images come in by import only, to one of several stores; the upload of data is refused
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+METHODS = ("put", "glance-direct", "web-download", "copy-image", "task")
 
 
 class Range(enum.Enum):
@@ -35,6 +39,31 @@ class NetworkPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImageApi:
+    """How images get into the cloud. `methods`: those of METHODS that work; `versions`: v1 and v2."""
+
+    versions: tuple[str, ...] = ("v2",)
+    methods: tuple[str, ...] = ("put", "glance-direct", "web-download")
+    refusal: int = 403  # status of a way that is shut: 403, 404 or 405
+    stores: tuple[str, ...] = ()  # of a cloud with several; the first is the default
+    max_bytes: int | None = None  # 413 to more
+    sha512: bool = True  # os_hash_algo and os_hash_value are there, beside the md5
+    import_seconds: float = 0.5
+    task_seconds: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectStore:
+    """What the object store's /info says, and holds."""
+
+    max_file_size: int = 5 << 30
+    slo: bool = True  # else a manifest is stored as the object that it looks like
+    min_segment_size: int = 1
+    max_manifest_segments: int = 1000
+    listing_limit: int = 10000
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """`microversions` None: Compute has none. `clouds_yaml`: what an operator must say of such a cloud."""
 
@@ -44,7 +73,8 @@ class Shape:
     microversions: tuple[str, str] | None = ("2.1", "2.93")
     typed_addresses: bool = True  # OS-EXT-IPS:type is there
     access_ip: bool = False  # accessIPv4 holds the public address
-    image_tasks: bool = False  # images only by task
+    image_api: ImageApi = ImageApi()
+    object_store: ObjectStore = ObjectStore()
     image_format: str = "qcow2"
     private: str = "unreachable"  # unreachable (10.x) or loopback
     clouds_yaml: Mapping[str, Any] = field(default_factory=dict)
@@ -52,6 +82,7 @@ class Shape:
 
 _CORE = frozenset({"identity", "compute", "image", "volume", "object-store"})
 _ALL = _CORE | {"network"}
+_DIRECT = (NetworkPlan(name="public", v4=Range.PUBLIC, external=True, shared=True),)
 _PUBLIC_AND_PRIVATE = (
     NetworkPlan(name="public", v4=Range.PUBLIC, external=True, shared=True),
     NetworkPlan(name="private", v4=Range.PRIVATE),
@@ -61,7 +92,7 @@ _NO_NEUTRON = {"floating_ip_source": None, "secgroup_source": None}
 SHAPES: Mapping[str, Shape] = {
     "direct": Shape(
         name="direct",
-        networks=(NetworkPlan(name="public", v4=Range.PUBLIC, external=True, shared=True),),
+        networks=_DIRECT,
         services=_ALL,
         image_format="raw",
         clouds_yaml={"image_format": "raw"},
@@ -106,7 +137,7 @@ SHAPES: Mapping[str, Shape] = {
         microversions=None,
         typed_addresses=False,
         access_ip=True,
-        image_tasks=True,
+        image_api=ImageApi(methods=("task",)),
         image_format="vhd",
         clouds_yaml={
             **_NO_NEUTRON,
@@ -114,5 +145,20 @@ SHAPES: Mapping[str, Shape] = {
             "image_format": "vhd",
             "image_api_use_tasks": True,
         },
+    ),
+    "v1only": Shape(
+        name="v1only",
+        networks=_DIRECT,
+        services=_ALL - {"object-store"},
+        microversions=None,
+        image_api=ImageApi(versions=("v1",), methods=("put",), sha512=False),
+    ),
+    "import": Shape(
+        name="import",
+        networks=_DIRECT,
+        services=_ALL,
+        image_api=ImageApi(
+            methods=("glance-direct", "web-download", "copy-image"), refusal=405, stores=("fast", "cheap")
+        ),
     ),
 }

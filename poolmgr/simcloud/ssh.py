@@ -20,7 +20,7 @@ from typing import cast
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from poolmgr.simcloud.config import SshConfig
+from poolmgr.simcloud.settings import SshConfig
 from poolmgr.simcloud.ssh_keys import HostKey, host_key
 from poolmgr.simcloud.ssh_wire import Direction, Reader, WireError, mpint, name_list, string
 from poolmgr.simcloud.world import World

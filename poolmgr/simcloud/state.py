@@ -6,6 +6,8 @@ GET    /_sim/<cloud>/<kind>           servers, ports, floating_ips, volumes, ima
 POST   /_sim/<cloud>/faults           add one fault, or a list of them (as in the file)
 DELETE /_sim/<cloud>/faults           no more faults
 POST   /_sim/<cloud>/quota            {"instances": 10, "ports": null}: null lifts the limit
+GET    /_sim/<cloud>/settings         all settings of the cloud
+POST   /_sim/<cloud>/settings         {"page-size": 2}: keys of the file that config.LIVE names
 POST   /_sim/<cloud>/servers|ports|floating_ips|volumes|images   put one there that somebody else made
 DELETE /_sim/<cloud>/servers/<id>     as if somebody deleted it
 POST   /_sim/<cloud>/servers/<id>     {"status": "SHUTOFF"}: as if somebody did that to it
@@ -16,11 +18,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from poolmgr.errors import ConfigError
-from poolmgr.simcloud.config import fault_of
+from poolmgr.simcloud.config import changed, fault_of
 from poolmgr.simcloud.refusal import Refusal
 from poolmgr.simcloud.things import Flavor
 from poolmgr.simcloud.wire import Request, Response
@@ -64,6 +66,8 @@ def _listing(cloud: SimCloud, kind: str) -> Any:
         return dict(cloud.calls)
     if kind == "faults":
         return cloud.faults.struck()
+    if kind == "settings":
+        return _settings(cloud)
     if kind == "objects":
         return {name: sorted(objects) for name, objects in cloud.objects.containers.items()}
     return [_plain(thing) for thing in _things(cloud)[kind].values()]
@@ -82,7 +86,10 @@ def _things(cloud: SimCloud) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _plain(thing: Any) -> dict[str, Any]:
-    return {name: value for name, value in asdict(thing).items() if name != "data"}
+    """All fields but the bytes."""
+    plain = asdict(replace(thing, content=None) if hasattr(thing, "content") else thing)
+    plain.pop("content", None)
+    return plain
 
 
 # -- acts ------------------------------------------------------------------------------------------------
@@ -103,6 +110,15 @@ def _clear_faults(cloud: SimCloud, body: Any, thing_id: str) -> Any:  # noqa: AR
 def _set_quota(cloud: SimCloud, body: Any, thing_id: str) -> Any:  # noqa: ARG001
     cloud.quota.set(body)
     return cloud.quota.limits
+
+
+def _configure(cloud: SimCloud, body: Any, thing_id: str) -> Any:  # noqa: ARG001
+    cloud.configure(changed(cloud.config, body))
+    return _settings(cloud)
+
+
+def _settings(cloud: SimCloud) -> dict[str, Any]:
+    return {key: value for key, value in asdict(cloud.config).items() if key != "password"}
 
 
 def _server(cloud: SimCloud, body: Any, thing_id: str) -> Any:
@@ -171,6 +187,7 @@ _ACTS: Mapping[tuple[str, str], Act] = {
     ("POST", "faults"): _add_faults,
     ("DELETE", "faults"): _clear_faults,
     ("POST", "quota"): _set_quota,
+    ("POST", "settings"): _configure,
     ("POST", "servers"): _server,
     ("DELETE", "servers"): _delete_server,
     ("POST", "ports"): _port,

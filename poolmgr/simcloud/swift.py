@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from email.utils import formatdate
+from typing import Any
 
+from poolmgr.simcloud.content import Digest, whole
 from poolmgr.simcloud.envelope import refused, timestamp
-from poolmgr.simcloud.images import Digest
+from poolmgr.simcloud.faults import FaultKind
+from poolmgr.simcloud.manifests import delete_with_segments, put_manifest
 from poolmgr.simcloud.refusal import Refusal, bad_request, no_such
 from poolmgr.simcloud.routes import Call, Handler, Route, empty, json_response
 from poolmgr.simcloud.things import StoredObject
 from poolmgr.simcloud.wire import Response
 
-_PAGE = 10000
-_KEPT_HEADERS = ("x-object-meta-", "x-object-manifest", "x-delete-at")
+_KEPT_HEADERS = ("x-object-meta-", "x-object-manifest")
 
 
 def refuse(refusal: Refusal) -> Response:
@@ -26,14 +28,25 @@ def refuse(refusal: Refusal) -> Response:
 
 
 def info(call: Call) -> Response:
-    largest = call.cloud.objects.max_object_bytes
-    return json_response(
-        {
-            "swift": {"max_file_size": largest, "version": "2.30.0", "container_listing_limit": _PAGE},
-            "slo": {"max_manifest_segments": 1000, "max_manifest_size": 8388608, "min_segment_size": 1},
-            "dlo": {},
+    rules = call.cloud.objects.rules
+    body: dict[str, Any] = {
+        "swift": {
+            "max_file_size": rules.max_file_size,
+            "version": "2.30.0",
+            "container_listing_limit": rules.listing_limit,
+        },
+        "dlo": {"max_segments": None},
+    }
+    if rules.slo:
+        body["slo"] = {
+            "max_manifest_segments": rules.max_manifest_segments,
+            "max_manifest_size": 8388608,
+            "min_segment_size": rules.min_segment_size,
         }
-    )
+    return json_response(body)
+
+
+# -- containers ------------------------------------------------------------------------------------------
 
 
 def account(call: Call) -> Response:
@@ -42,29 +55,44 @@ def account(call: Call) -> Response:
         {"name": name, "count": len(objects), "bytes": sum(o.size for o in objects.values())}
         for name, objects in sorted(containers.items())
     ]
-    return json_response(rows)
+    return _listing(call, _cut(call, rows), {"X-Account-Container-Count": str(len(containers))})
 
 
 def list_container(call: Call) -> Response:
     """JSON with format=json, else one name a line."""
     objects = call.cloud.objects.container(call.params["container"])
+    rows = [
+        {
+            "name": name,
+            "bytes": stored.size,
+            "hash": stored.etag.strip('"'),
+            "content_type": stored.content_type,
+            "last_modified": timestamp(stored.updated, zone="", micro=True),
+        }
+        for name, stored in sorted(objects.items())
+    ]
+    headers = {
+        "X-Container-Object-Count": str(len(objects)),
+        "X-Container-Bytes-Used": str(sum(o.size for o in objects.values())),
+    }
+    return _listing(call, _cut(call, rows), headers)
+
+
+def _cut(call: Call, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that the query's prefix, marker, end_marker and limit leave."""
     prefix, marker = call.one("prefix") or "", call.one("marker") or ""
-    names = sorted(n for n in objects if n.startswith(prefix) and n > marker)
-    limit = call.one("limit")
-    names = names[: int(limit) if limit and limit.isdigit() else _PAGE]
-    headers = {"X-Container-Object-Count": str(len(objects))}
+    end, limit, most = call.one("end_marker"), call.one("limit"), call.cloud.objects.rules.listing_limit
+    if limit and limit.isdigit() and int(limit) > most:
+        raise Refusal(412, f"Maximum limit is {most}", kind="Precondition Failed")
+    rows = [r for r in rows if r["name"].startswith(prefix) and r["name"] > marker]
+    rows = [r for r in rows if not end or r["name"] < end]
+    return rows[: int(limit) if limit and limit.isdigit() else most]
+
+
+def _listing(call: Call, rows: list[dict[str, Any]], headers: dict[str, str]) -> Response:
     if call.one("format") == "json" or "json" in call.request.headers.get("accept", ""):
-        rows = [
-            {
-                "name": name,
-                "bytes": objects[name].size,
-                "hash": objects[name].etag.strip('"'),
-                "last_modified": timestamp(objects[name].updated, zone="", micro=True),
-            }
-            for name in names
-        ]
         return json_response(rows, 200, headers)
-    text = "".join(f"{name}\n" for name in names).encode()
+    text = "".join(f"{row['name']}\n" for row in rows).encode()
     return Response(
         status=200 if text else 204, body=text, headers=headers, content_type="text/plain; charset=utf-8"
     )
@@ -84,68 +112,106 @@ def delete_container(call: Call) -> Response:
     return empty()
 
 
+# -- objects ---------------------------------------------------------------------------------------------
+
+
 def put_object(call: Call) -> Response:
+    """An object, or with multipart-manifest=put a static large one, where the store has such."""
     objects, container, name = call.cloud.objects, call.params["container"], call.params["name"]
     headers = call.request.headers
     kept = {k: v for k, v in headers.items() if k.startswith(_KEPT_HEADERS)}
-    after = headers.get("x-delete-after")
-    delete_after = float(after) if after else None
-    digest = call.request.sink if isinstance(call.request.sink, Digest) else Digest()
-    if call.one("multipart-manifest") == "put":
-        stored = objects.put_manifest(
-            container, name, _segments(digest), headers=kept, delete_after=delete_after
-        )
+    expiry = {"delete_after": _number(call, "x-delete-after"), "delete_at": _number(call, "x-delete-at")}
+    digest = call.digest
+    if call.one("multipart-manifest") == "put" and objects.rules.slo:
+        stored = put_manifest(objects, container, name, _lines(digest), headers=kept, **expiry)
     else:
-        stored = objects.put(
-            container, name, digest, headers=kept, etag=headers.get("etag"), delete_after=delete_after
-        )
+        stored = objects.put(container, name, digest, headers=kept, etag=headers.get("etag"), **expiry)
     return empty(201, {"Etag": stored.etag, "Last-Modified": formatdate(stored.updated, usegmt=True)})
 
 
-def _segments(digest: Digest) -> list[Mapping[str, object]]:
+def _number(call: Call, header: str) -> float | None:
+    text = call.request.headers.get(header)
+    if text is None:
+        return None
+    if not text.isdigit():
+        raise bad_request(f"Non-integer {header.title()}", "Bad Request")
+    return float(text)
+
+
+def _lines(digest: Digest) -> list[Mapping[str, object]]:
     try:
-        segments = json.loads(digest.data or b"")
+        lines = json.loads(digest.data or b"")
     except ValueError as error:
         raise bad_request("Manifest must be valid JSON.") from error
-    if not isinstance(segments, list) or not all(isinstance(s, Mapping) for s in segments):
+    if not isinstance(lines, list) or not all(isinstance(s, Mapping) for s in lines):
         raise bad_request("Manifest must be a list.")
-    return segments
+    return lines
 
 
 def show_object(call: Call) -> Response:
-    """GET and HEAD. The bytes of large objects are not kept: their GET is empty with the right headers."""
-    stored = _object(call)
+    """GET and HEAD, of large objects as a whole; with multipart-manifest=get the manifest."""
+    manifest = call.one("multipart-manifest") == "get" and call.cloud.objects.rules.slo
+    stored = _object(call, in_one=not manifest)
     headers = {
         "Etag": stored.etag,
         "Last-Modified": formatdate(stored.updated, usegmt=True),
         "X-Timestamp": f"{stored.updated:.5f}",
         **{name.title(): value for name, value in stored.headers.items()},
     }
-    if stored.parts:
+    if stored.segments:
         headers["X-Static-Large-Object"] = "True"
     if stored.delete_at is not None:
         headers["X-Delete-At"] = str(int(stored.delete_at))
+    if manifest and stored.segments:
+        return json_response(_manifest(stored), 200, headers)
     if call.request.method == "HEAD":
         return Response(headers={**headers, "Content-Length": str(stored.size)})
-    return Response(body=stored.data or b"", headers=headers, content_type="application/octet-stream")
+    path = f"{call.params['container']}/{call.params['name']}"
+    body = whole(call.cloud.objects.content(path)) or b""
+    return Response(body=body, headers=headers, content_type=stored.content_type)
 
 
-def _object(call: Call) -> StoredObject:
+def _object(call: Call, *, in_one: bool) -> StoredObject:
     objects, container, name = call.cloud.objects, call.params["container"], call.params["name"]
     objects.container(container)
-    stored = objects.find(f"{container}/{name}")
+    path = f"{container}/{name}"
+    stored = objects.find(path) if in_one else objects.stored(path)
     if stored is None:
         raise no_such("object", name)
     return stored
 
 
+def _manifest(stored: StoredObject) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": f"/{s.container}/{s.name}",
+            "hash": s.etag.strip('"'),
+            "bytes": s.size,
+            "content_type": "application/octet-stream",
+            "last_modified": timestamp(stored.updated, zone="", micro=True),
+        }
+        for s in stored.segments
+    ]
+
+
 def delete_object(call: Call) -> Response:
-    """With multipart-manifest=delete the segments go too, and the answer is a report."""
-    bulk = call.one("multipart-manifest") == "delete"
-    call.cloud.objects.delete(call.params["container"], call.params["name"], with_parts=bulk)
-    if not bulk:
+    """With multipart-manifest=delete the segments go too, and the answer is a report, always 200."""
+    objects, container, name = call.cloud.objects, call.params["container"], call.params["name"]
+    if call.one("multipart-manifest") != "delete" or not objects.rules.slo:
+        _object(call, in_one=False)
+        if not call.trouble.of(FaultKind.IGNORED_DELETE):
+            objects.delete(container, name)
         return empty()
-    return json_response({"Response Status": "200 OK", "Errors": [], "Number Deleted": 1})
+    removal = delete_with_segments(objects, container, name)
+    return json_response(
+        {
+            "Response Status": "400 Bad Request" if removal.errors else "200 OK",
+            "Response Body": "",
+            "Number Deleted": removal.deleted,
+            "Number Not Found": removal.missing,
+            "Errors": [list(error) for error in removal.errors],
+        }
+    )
 
 
 _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
@@ -160,7 +226,7 @@ _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
     ("DELETE", "/{container}/{name*}", "object", delete_object),
 )
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     *(Route(method=m, path=p, operation=o, handler=h) for m, p, o, h in _TABLE),
     Route(method="PUT", path="/{container}/{name*}", operation="object", handler=put_object, streamed=True),
 )

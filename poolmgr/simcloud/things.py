@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from poolmgr.simcloud.content import Keeper
+
 
 @dataclass(frozen=True, kw_only=True)
 class Flavor:
@@ -161,7 +163,10 @@ class Volume:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Image:
-    """`data` is kept only of small images; `size` None until there are bytes."""
+    """`size` None until there are bytes; `received` are size and md5 of what came in, before any conversion.
+
+    `failed_import` None until an import was asked for. `visible_at`: until then the APIs do not know it.
+    """
 
     id: str
     name: str
@@ -178,17 +183,23 @@ class Image:
     size: int | None = None
     md5: str | None = None
     sha512: str | None = None
+    received: tuple[int, str] | None = None
+    stores: tuple[str, ...] = ()
+    importing_to: tuple[str, ...] = ()
+    failed_import: tuple[str, ...] | None = None
     tags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
-    data: bytes | None = field(default=None, repr=False)
+    content: Keeper | None = field(default=None, repr=False)
     mine: bool = True  # the project's own
+    visible_at: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """A Glance task that makes an image of an object."""
+    """What Glance works on: `import` makes an image of an object, `api_image_import` fills one that is there."""
 
     id: str
+    kind: str = "import"
     status: str
     created: float
     input: Mapping[str, object]
@@ -197,8 +208,18 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Segment:
+    """One line of a static large object's manifest, as it was when that was stored."""
+
+    container: str
+    name: str
+    etag: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StoredObject:
-    """`parts` of a static large object are (container, name); `data` is kept only of small objects."""
+    """`segments` are those of a static large object; the `etag` of large ones stands in quotes."""
 
     name: str
     size: int
@@ -206,5 +227,6 @@ class StoredObject:
     updated: float
     headers: Mapping[str, str] = field(default_factory=dict)
     delete_at: float | None = None
-    parts: tuple[tuple[str, str], ...] = ()
-    data: bytes | None = field(default=None, repr=False)
+    segments: tuple[Segment, ...] = ()
+    content_type: str = "application/octet-stream"
+    content: Keeper | None = field(default=None, repr=False)

@@ -2,7 +2,7 @@
 
 One request of a connection is at work at a time; what a client sends meanwhile waits in the buffer. Bodies
 come with Content-Length or chunked. A body goes to the request's sink piece by piece if the application gives
-it one, else it is collected.
+it one, else it is collected. A sink may answer before the body is complete.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 class Sink(Protocol):
     """Takes a body as it comes in."""
 
-    def feed(self, piece: bytes) -> None: ...
+    def feed(self, piece: bytes) -> Response | None:
+        """An answer ends it: it is sent at once, what is left of the body is read and thrown away."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Request:
-    """`headers` by lower-case name. `body` is empty where a sink took it."""
+    """`headers` by lower-case name. `body` is empty where a sink took it. `context` is the application's own."""
 
     method: str
     path: str
@@ -34,17 +35,23 @@ class Request:
     headers: Mapping[str, str]
     body: bytes = b""
     sink: Sink | None = None
+    context: object = None
+
+    @property
+    def chunked(self) -> bool:
+        return self.headers.get("transfer-encoding", "").lower() == "chunked"
 
 
 @dataclass(kw_only=True, slots=True)
 class Response:
-    """`dropped`: the connection is closed instead of an answer."""
+    """`dropped`: the connection is closed instead of an answer, in the middle of a body after `seconds`."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     dropped: bool = False
+    seconds: float = 0.0
 
 
 DROPPED = Response(dropped=True)
@@ -71,6 +78,7 @@ class HttpProtocol(asyncio.Protocol):
         self._collected = bytearray()
         self._left: int | None = None  # bytes of the body, or of its chunk; None: not in a body
         self._chunked = False
+        self._discarding = False  # the request is answered, but its body is still coming
         self._busy = False  # a request is being answered
         self._advancing = False
         self._head_only = False
@@ -129,7 +137,7 @@ class HttpProtocol(asyncio.Protocol):
     def _begin_body(self, request: Request, version: str) -> bool:
         connection = request.headers.get("connection", "").lower()
         self._close_after = connection == "close" or (version == "HTTP/1.0" and connection != "keep-alive")
-        self._chunked = request.headers.get("transfer-encoding", "").lower() == "chunked"
+        self._chunked = request.chunked
         length = request.headers.get("content-length", "0")
         if not length.isdigit():
             self._refuse(400)
@@ -180,8 +188,12 @@ class HttpProtocol(asyncio.Protocol):
         piece = bytes(self._buffer[: self._left])
         del self._buffer[: len(piece)]
         self._left -= len(piece)
+        if self._discarding:
+            return
         if request.sink is not None:
-            request.sink.feed(piece)
+            early = request.sink.feed(piece)
+            if early is not None:
+                self._answer_early(early)
         elif len(self._collected) + len(piece) > _MAX_BODY:
             self._refuse(413)
         else:
@@ -193,6 +205,11 @@ class HttpProtocol(asyncio.Protocol):
             return
         request.body, self._collected = bytes(self._collected), bytearray()
         self._request, self._left = None, None
+        if self._discarding:
+            self._discarding = False
+            if self._close_after and self._transport is not None:
+                self._transport.close()
+            return
         self._busy = True
         self._head_only = request.method == "HEAD"
         self._application.handle(request, self._answer)
@@ -203,6 +220,20 @@ class HttpProtocol(asyncio.Protocol):
         self._close_after = True
         self._busy = True
         self._answer(Response(status=status))
+
+    def _answer_early(self, response: Response) -> None:
+        """Answer a request whose body is not complete. A drop with `seconds` reads nothing more until then."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self._discarding = True
+        if not response.dropped:
+            transport.write(_rendered(response, head_only=False))
+        elif response.seconds > 0:
+            transport.pause_reading()
+            asyncio.get_running_loop().call_later(response.seconds, transport.abort)
+        else:
+            transport.abort()
 
     def _answer(self, response: Response) -> None:
         transport = self._transport

@@ -15,15 +15,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from poolmgr.simcloud.addresses import unmapped
-from poolmgr.simcloud.compute import Compute, Pace, ServerRequest
-from poolmgr.simcloud.config import CloudConfig, RateLimit, SimConfig
+from poolmgr.simcloud.compute import Compute, ServerRequest
 from poolmgr.simcloud.faults import Fault, FaultKind, Faults, Trouble
 from poolmgr.simcloud.identity import Credentials, Identity
 from poolmgr.simcloud.images import Images
+from poolmgr.simcloud.imports import Imports
 from poolmgr.simcloud.networking import Networking
 from poolmgr.simcloud.objects import Objects
 from poolmgr.simcloud.quota import Quota
 from poolmgr.simcloud.refusal import Refusal
+from poolmgr.simcloud.settings import CloudConfig, RateLimit, SimConfig
 from poolmgr.simcloud.things import Flavor, FloatingIp, Port, Server, Volume
 from poolmgr.simcloud.timeline import Timeline
 from poolmgr.simcloud.volumes import Volumes
@@ -76,8 +77,15 @@ class SimCloud:
         limit = config.rate_limit
         self._bucket = Bucket(limit, self.timeline.time) if limit else None
         self.volumes = Volumes(quota=self.quota, timeline=self.timeline, new_id=self.new_id)
-        self.images = Images(tasks_only=self.shape.image_tasks, timeline=self.timeline, new_id=self.new_id)
-        self.objects = Objects(timeline=self.timeline)
+        self.images = Images(api=lambda: self.shape.image_api, timeline=self.timeline, new_id=self.new_id)
+        self.objects = Objects(rules=lambda: self.shape.object_store, timeline=self.timeline)
+        self.imports = Imports(
+            images=self.images,
+            objects=self.objects,
+            image_format=self.shape.image_format,
+            timeline=self.timeline,
+            new_id=self.new_id,
+        )
         self.identity = self._identity()
         self.compute = self._compute()
         self.networking = self._networking(number)
@@ -100,7 +108,7 @@ class SimCloud:
         )
         return Identity(
             credentials=credentials,
-            token_seconds=config.token_seconds,
+            token_seconds=lambda: self.config.token_seconds,
             timeline=self.timeline,
             new_id=self.new_id,
         )
@@ -108,12 +116,7 @@ class SimCloud:
     def _compute(self) -> Compute:
         config = self.config
         compute = Compute(
-            pace=Pace(
-                boot=config.boot,
-                delete=config.delete_seconds,
-                address_delay=config.address_delay,
-                visible_after=config.visible_after,
-            ),
+            pace=lambda: self.config,
             zones=config.zones,
             full_zones=config.full_zones,
             flavors=[
@@ -136,7 +139,7 @@ class SimCloud:
         return Networking(
             number=number,
             plans=self.shape.networks,
-            private_on_loopback=(self.config.private or self.shape.private) == "loopback",
+            private_on_loopback=self.shape.private == "loopback",
             quota=self.quota,
             timeline=self.timeline,
             rng=self.rng,
@@ -151,14 +154,18 @@ class SimCloud:
     def new_id(self) -> str:
         return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
 
-    def call(self, operation: str, subject: str = "") -> Trouble:
+    def configure(self, config: CloudConfig) -> None:
+        """Go on with other settings, of which only those in config.LIVE may differ."""
+        self.config, self.shape = config, config.kind
+
+    def call(self, operation: str, subject: str = "", detail: str = "") -> Trouble:
         """Begin an API call: what is due happens, the call is counted; returns what goes wrong with it.
 
-        `subject` is the name (of something new) or id that the call is about.
+        `subject` is the name (of something new) or id that the call is about, `detail` the name of an action.
         """
         self.timeline.settle()
         self.calls[operation] += 1
-        return self.faults.strike(operation, self._name_of(subject))
+        return self.faults.strike(operation, self._name_of(subject), detail)
 
     def _name_of(self, subject: str) -> str:
         server = self.compute.servers.get(subject)

@@ -48,7 +48,7 @@ class Api:
         self.urls = {service["type"]: service["endpoints"][0]["url"] for service in catalog}
         if "network" in self.urls:
             self.urls["network"] += "/v2.0"
-        self.urls["image"] += "/v2"
+        self.urls["image"] += f"/{self.sim.world.clouds[self.name].shape.image_api.versions[0]}"
 
     def call(self, method: str, service: str, path: str, body: Any = None, **more: Any) -> requests.Response:
         options = {"timeout": 10, **more}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import socket
 import threading
 from typing import Any
@@ -50,10 +49,10 @@ def test_version_documents_need_no_token(direct: Api):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_catalog_has_the_services_of_the_shape(shape: str):
     with api(shape) as client:
-        assert ("network" in client.urls) == (shape in ("direct", "nat", "v6"))
-        assert ("object-store" in client.urls) == (shape != "novanet")
+        assert ("network" in client.urls) == (shape not in ("novanet", "tasks"))
+        assert ("object-store" in client.urls) == (shape not in ("novanet", "v1only"))
         versions = root(client, "compute").json()["versions"]
-        assert (versions[1]["version"] == "") == (shape in ("novanet", "tasks"))
+        assert (versions[1]["version"] == "") == (shape in ("novanet", "tasks", "v1only"))
 
 
 def test_clouds_can_be_used_by_application_credential(direct: Api):
@@ -420,146 +419,7 @@ def test_security_groups(direct: Api):
     assert direct.call("DELETE", "network", f"/security-groups/{group['id']}").status_code == 204
 
 
-# -- Glance ----------------------------------------------------------------------------------------------
-
-
-def image(client: Api, **more: Any) -> dict[str, Any]:
-    body = {"name": "i", "disk_format": "qcow2", "container_format": "bare", **more}
-    answer = client.call("POST", "image", "/images", body)
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
-OCTETS = {"Content-Type": "application/octet-stream"}
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-def test_an_image_is_uploaded_and_its_hashes_are_right(direct: Api, chunked: bool):
-    made = image(direct)
-    assert made["status"] == "queued"
-    data = bytes(range(256)) * 20_000
-    pieces = (data[n : n + 70_001] for n in range(0, len(data), 70_001))
-    put = direct.call(
-        "PUT", "image", f"/images/{made['id']}/file", data=pieces if chunked else data, headers=OCTETS
-    )
-    assert put.status_code == 204
-    shown = direct.get("image", f"/images/{made['id']}")
-    assert (shown["status"], shown["size"]) == ("active", len(data))
-    assert shown["checksum"] == hashlib.md5(data).hexdigest()
-    assert shown["os_hash_value"] == hashlib.sha512(data).hexdigest()
-
-
-def test_small_images_can_be_read_back(direct: Api):
-    made = image(direct)
-    path = f"/images/{made['id']}/file"
-    assert direct.call("PUT", "image", path, data=b"abc").status_code == 415
-    direct.call("PUT", "image", path, data=b"abc", headers=OCTETS)
-    assert direct.call("GET", "image", path).content == b"abc"
-    assert direct.call("PUT", "image", path, data=b"abc", headers=OCTETS).status_code == 409
-
-
-def test_an_image_is_staged_and_imported(direct: Api):
-    made = image(direct)
-    path = f"/images/{made['id']}"
-    assert direct.call("PUT", "image", f"{path}/stage", data=b"abc", headers=OCTETS).status_code == 204
-    assert direct.get("image", path)["status"] == "uploading"
-    body = {"method": {"name": "glance-direct"}}
-    assert direct.call("POST", "image", f"{path}/import", body).status_code == 202
-    assert direct.get("image", path)["status"] == "importing"
-    direct.clock.go(5)
-    assert direct.get("image", path)["status"] == "active"
-    assert "glance-direct" in direct.get("image", "/info/import")["import-methods"]["value"]
-
-
-def test_images_are_listed_in_pages_and_found_by_property(direct: Api):
-    ids = {image(direct, name=f"i{n}", upload=f"u{n}")["id"] for n in range(30)}
-    body = direct.get("image", "/images")
-    assert len(body["images"]) == 25
-    rest = direct.get("image", body["next"].removeprefix("/v2"))
-    assert "next" not in rest
-    listed = {i["id"] for i in body["images"] + rest["images"] if i["name"] != "debian-12"}
-    assert listed == ids
-    assert [i["name"] for i in direct.get("image", "/images?upload=u7")["images"]] == ["i7"]
-    assert [i["name"] for i in direct.get("image", "/images?status=active")["images"]] == ["debian-12"]
-
-
-def test_an_image_is_patched_and_deleted_once(direct: Api):
-    made = image(direct, protected=True, colour="red")
-    path = f"/images/{made['id']}"
-    assert direct.call("DELETE", "image", path).status_code == 403
-    patch = [
-        {"op": "replace", "path": "/protected", "value": False},
-        {"op": "add", "path": "/size_hint", "value": "1"},
-        {"op": "remove", "path": "/colour"},
-    ]
-    kind = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
-    patched = direct.call("PATCH", "image", path, patch, headers=kind).json()
-    assert (patched["protected"], patched["size_hint"], "colour" in patched) == (False, "1", False)
-    assert direct.call("DELETE", "image", path).status_code == 204
-    gone = direct.call("DELETE", "image", path)
-    assert gone.status_code == 404
-    assert "No image found with ID" in gone.text
-    assert gone.headers["Content-Type"].startswith("text/html")
-
-
-def test_properties_must_be_text(direct: Api):
-    answer = direct.call("POST", "image", "/images", {"name": "i", "cores": 4})
-    assert answer.status_code == 400
-    assert "is not of type 'string'" in answer.text
-
-
-def test_images_by_object_and_task():
-    with api("tasks") as client:
-        assert client.call("POST", "image", "/images", {"name": "i"}).status_code == 403
-        store = "object-store"
-        assert client.call("PUT", store, "/images").status_code == 201
-        for n in range(2):
-            client.call("PUT", store, f"/images/i/{n}", data=b"abc")
-        parts = [{"path": f"images/i/{n}", "size_bytes": 3} for n in range(2)]
-        client.call("PUT", store, "/images/i?multipart-manifest=put", parts)
-        head = client.call("HEAD", store, "/images/i")
-        assert (head.headers["Content-Length"], head.headers["X-Static-Large-Object"]) == ("6", "True")
-        given = {"import_from": "images/i", "image_properties": {"name": "uploaded"}}
-        client.plan("failed-task", "image.POST.tasks", times=1)
-        path = (
-            "/tasks/"
-            + client.call("POST", "image", "/tasks", {"type": "import", "input": given}).json()["id"]
-        )
-        client.clock.go(5)
-        failed = client.get("image", path)
-        assert (failed["status"], "396" in failed["message"]) == ("failure", True)
-        path = (
-            "/tasks/"
-            + client.call("POST", "image", "/tasks", {"type": "import", "input": given}).json()["id"]
-        )
-        client.clock.go(5)
-        made = client.get("image", "/images/" + client.get("image", path)["result"]["image_id"])
-        assert (made["name"], made["disk_format"], made["size"]) == ("uploaded", "vhd", 6)
-        client.call("DELETE", store, "/images/i?multipart-manifest=delete")
-        assert client.state("/objects") == {"images": []}
-
-
-# -- Swift and Cinder ------------------------------------------------------------------------------------
-
-
-def test_objects(direct: Api):
-    store = "object-store"
-    assert direct.call("PUT", store, "/c").status_code == 201
-    assert direct.call("PUT", store, "/c").status_code == 202
-    etag = hashlib.md5(b"abc").hexdigest()
-    headers = {"ETag": etag, "X-Object-Meta-Mine": "yes", "X-Delete-After": "60"}
-    put = direct.call("PUT", store, "/c/a/b", data=b"abc", headers=headers)
-    assert (put.status_code, put.headers["Etag"]) == (201, etag)
-    got = direct.call("GET", store, "/c/a/b")
-    assert (got.content, got.headers["X-Object-Meta-Mine"]) == (b"abc", "yes")
-    assert [o["name"] for o in direct.get(store, "/c?format=json&prefix=a/")] == ["a/b"]
-    assert direct.call("GET", store, "/c").text == "a/b\n"
-    assert direct.call("DELETE", store, "/c").status_code == 409
-    assert direct.call("PUT", store, "/c/x", data=b"abc", headers={"ETag": "0" * 32}).status_code == 422
-    direct.clock.go(61)
-    assert direct.call("GET", store, "/c/a/b").status_code == 404
-    info = requests.get(direct.urls[store].split("/v1/")[0] + "/info", timeout=10).json()
-    assert info["slo"]["max_manifest_segments"] == 1000
+# -- Cinder ----------------------------------------------------------------------------------------------
 
 
 def test_volumes():
@@ -602,7 +462,7 @@ def test_refusals_by_fault(direct: Api, kind: str, status: int):
     direct.plan(kind, "compute.GET.servers_detail", times=1, retry_after=7)
     answer = direct.call("GET", "compute", "/servers/detail")
     assert answer.status_code == status
-    assert answer.headers.get("Retry-After") == (None if status == 500 else "7")
+    assert answer.headers["Retry-After"] == "7"
     assert direct.call("GET", "compute", "/servers/detail").status_code == 200
 
 
@@ -941,17 +801,6 @@ def test_single_things_of_neutron(nat: Api):
     assert nat.call("GET", "network", "/ports?limit=x").status_code == 400
 
 
-def test_an_image_can_be_downloaded_by_the_cloud_itself(direct: Api):
-    path = f"/images/{image(direct)['id']}"
-    body = {"method": {"name": "web-download", "uri": "http://example.org/i.qcow2"}}
-    assert direct.call("POST", "image", f"{path}/import", body).status_code == 202
-    direct.clock.go(5)
-    assert direct.get("image", path)["status"] == "active"
-    assert direct.get("image", f"{path}/tasks") == {"tasks": []}
-    wrong = direct.call("POST", "image", f"{path}/import", {"method": {"name": "magic"}})
-    assert wrong.status_code == 400
-
-
 def test_tokens_can_be_looked_at_and_given_up(direct: Api):
     token = str(direct.http.headers["X-Auth-Token"])
     url = f"{direct.auth['auth_url']}/auth/tokens"
@@ -961,19 +810,6 @@ def test_tokens_can_be_looked_at_and_given_up(direct: Api):
     assert "compute" in {service["type"] for service in catalog}
     assert direct.http.delete(url, headers=subject, timeout=10).status_code == 204
     assert direct.call("GET", "compute", "/limits").status_code == 401
-
-
-def test_the_object_store_lists_containers_and_refuses_bad_manifests(direct: Api):
-    store = "object-store"
-    direct.call("PUT", store, "/c")
-    assert direct.get(store, "") == [{"name": "c", "count": 0, "bytes": 0}]
-    assert direct.call("POST", store, "/c").status_code == 204
-    for body in (b"no json", b"{}", b"[]", b'[{"path": "c/nope"}]'):
-        answer = direct.call("PUT", store, "/c/o?multipart-manifest=put", data=body)
-        assert answer.status_code == 400
-    assert direct.call("DELETE", store, "/c/o").status_code == 404
-    assert direct.call("DELETE", store, "/c").status_code == 204
-    assert direct.call("GET", store, "/c").status_code == 404
 
 
 def test_a_handler_that_breaks_is_a_500_and_the_next_call_is_fine(

@@ -25,7 +25,7 @@ SHOWN = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SHOWN)
 def test_the_addresses_of_a_shape(shape: str):
     scene, server = booted(shape)
     shown = [(a.network, a.address, a.version, a.kind) for a in scene.server(server).addresses]

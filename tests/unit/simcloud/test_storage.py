@@ -6,7 +6,10 @@ import hashlib
 
 import pytest
 
-from poolmgr.simcloud.images import KEPT_BYTES, Digest, NewImage
+from poolmgr.simcloud.content import KEPT_BYTES, Digest
+from poolmgr.simcloud.images import NewImage
+from poolmgr.simcloud.imports import ImportRequest
+from poolmgr.simcloud.manifests import delete_with_segments, put_manifest
 from poolmgr.simcloud.refusal import Refusal
 from tests.unit.simcloud.worlds import Scene
 
@@ -59,15 +62,24 @@ def test_an_image_is_queued_then_active_and_filled_once():
 
 def test_a_staged_image_is_imported_after_a_while():
     scene = Scene()
-    images = scene.cloud.images
+    images, imports = scene.cloud.images, scene.cloud.imports
     image = images.create(NewImage(name="i"))
     with pytest.raises(Refusal):
-        images.import_(image.id, "glance-direct")
-    assert images.stage(image.id, digest(b"abc")).status == "uploading"
-    images.import_(image.id, "glance-direct")
+        imports.start(image.id, ImportRequest(method="glance-direct"))
+    imports.stage(image.id, digest(b"abc"))
+    assert images.image(image.id).status == "uploading"
+    imports.start(image.id, ImportRequest(method="glance-direct"))
     assert images.image(image.id).status == "importing"
     scene.go(1)
     assert images.image(image.id).status == "active"
+
+
+def test_a_world_without_a_network_fetches_nothing():
+    images, imports = (scene := Scene()).cloud.images, scene.cloud.imports
+    image = images.create(NewImage(name="i"))
+    task = imports.start(image.id, ImportRequest(method="web-download", uri="http://example.org/i"))
+    assert images.image(image.id).status == "queued"
+    assert "no way out" in imports.task(task.id).message
 
 
 def test_protected_and_foreign_images_stay():
@@ -83,28 +95,29 @@ def test_protected_and_foreign_images_stay():
 
 def test_where_images_come_by_task_no_other_way_works():
     scene = Scene(shape="tasks")
-    images, objects = scene.cloud.images, scene.cloud.objects
+    images, imports, objects = scene.cloud.images, scene.cloud.imports, scene.cloud.objects
     with pytest.raises(Refusal) as caught:
         images.create(NewImage(name="i"))
     assert caught.value.status == 403
     objects.create_container("images")
     objects.put("images", "i", digest(b"abc"), headers={})
     given = {"import_from": "images/i", "image_properties": {"name": "i"}}
-    task = images.import_task(given, objects.find("images/i"), disk_format="vhd")
-    assert images.task(task.id).status == "pending"
+    task = imports.import_object(given)
+    assert imports.task(task.id).status == "pending"
     scene.go(2)
-    done = images.task(task.id)
+    done = imports.task(task.id)
     made = images.image(done.image_id or "")
     assert (done.status, made.name, made.size, made.disk_format) == ("success", "i", 3, "vhd")
+    assert made.sha512 == hashlib.sha512(b"abc").hexdigest()
 
 
 def test_a_task_fails_without_its_object_or_when_told():
-    scene = Scene(shape="tasks")
-    lost = scene.cloud.images.import_task({}, None, disk_format="vhd")
-    told = scene.cloud.images.import_task({}, None, disk_format="vhd", failure="396")
+    scene = Scene(shape="tasks", faults=[{"kind": "failed-task", "skip": 1}])
+    imports = scene.cloud.imports
+    lost, told = (imports.import_object({}, scene.cloud.call("image.POST.tasks")) for _ in range(2))
     scene.go(2)
-    assert scene.cloud.images.task(lost.id).status == "failure"
-    assert scene.cloud.images.task(told.id).message == "396"
+    assert imports.task(lost.id).message == "The requested object could not be found."
+    assert "396" in imports.task(told.id).message
 
 
 def test_objects_are_checked_against_their_etag_and_expire():
@@ -131,10 +144,10 @@ def test_a_static_large_object_needs_all_its_segments_and_can_take_them_along():
         objects.put("s", f"o/{n}", digest(b"abc"), headers={})
     segments = [{"path": f"/s/o/{n}", "etag": hashlib.md5(b"abc").hexdigest()} for n in range(3)]
     with pytest.raises(Refusal, match="s/o/2, 404"):
-        objects.put_manifest("c", "o", segments, headers={})
-    stored = objects.put_manifest("c", "o", segments[:2], headers={})
+        put_manifest(objects, "c", "o", segments, headers={})
+    stored = put_manifest(objects, "c", "o", segments[:2], headers={})
     assert stored.size == 6
-    objects.delete("c", "o", with_parts=True)
+    assert delete_with_segments(objects, "c", "o").deleted == 3
     assert objects.container("s") == {}
 
 
@@ -150,8 +163,7 @@ def test_a_dynamic_large_object_has_the_size_of_what_has_its_prefix():
 
 
 def test_too_large_an_object_is_refused():
-    objects = Scene().cloud.objects
-    objects.max_object_bytes = 2
+    objects = Scene(object_store={"max-file-size": 2}).cloud.objects
     objects.create_container("c")
     with pytest.raises(Refusal) as caught:
         objects.put("c", "o", digest(b"abc"), headers={})

@@ -1,0 +1,148 @@
+"""Every fault that a pretend cloud knows: its name, what it does, and which calls it strikes if nobody says otherwise.
+
+`poolmgr simcloud --list-faults` prints the table. The names are what files and /_sim/ take; what a fault needs
+besides (`seconds`, `status`, `message`...) is in faults.py.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class FaultKind(enum.Enum):
+    """The first group spoils the conversation, the others what the cloud does."""
+
+    HTTP_500 = "http-500"
+    HTTP_503 = "http-503"
+    THROTTLE = "throttle"
+    REFUSE = "refuse"
+    DROP = "drop"
+    HANG = "hang"
+    SLOW = "slow"
+    LOST_ANSWER = "lost-answer"
+    EXPIRED_TOKEN = "expired-token"
+    GARBAGE = "garbage"
+    NO_CHUNKED = "no-chunked"
+    STALE_LIST = "stale-list"
+
+    QUOTA = "quota"
+    NO_VALID_HOST = "no-valid-host"
+    ERROR_SERVER = "error-server"
+    STUCK_BUILD = "stuck-build"
+    NO_ADDRESS = "no-address"
+    NO_SSH = "no-ssh"
+    IGNORED_DELETE = "ignored-delete"
+    ERROR_DELETE = "error-delete"
+    LEAKED_PORT = "leaked-port"
+
+    FAILED_TASK = "failed-task"
+    SLOW_IMAGE = "slow-image"
+    LATE_IMAGE = "late-image"
+    CONVERTED_IMAGE = "converted-image"
+    STUCK_IMPORT = "stuck-import"
+    FAILED_IMPORT = "failed-import"
+    IMAGE_IN_USE = "image-in-use"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """`operations` () means all calls but `identity.*`. `seconds`, `status`, `message`: used if a fault has none."""
+
+    does: str
+    operations: tuple[str, ...] = ()
+    seconds: float = 0.0
+    status: int = 0
+    message: str = ""
+
+
+_LISTS = ("compute.GET.servers_detail", "compute.GET.servers")
+_CREATE = ("compute.POST.servers",)
+_DELETE = ("compute.DELETE.server",)
+_DATA = ("image.PUT.image_file", "image.PUT.image_stage", "image.PUT.image", "object-store.PUT.object")
+_FILLED = ("image.PUT.image_file", "image.PUT.image", "image.POST.image_import", "image.POST.tasks")
+
+KINDS: Mapping[FaultKind, Kind] = {
+    FaultKind.HTTP_500: Kind(
+        does="500 with `message`; nothing was done",
+        message="Unexpected API Error. Please report this at http://bugs.launchpad.net/nova/ and attach the "
+        "Nova API log if possible.",
+    ),
+    FaultKind.HTTP_503: Kind(
+        does="503 with `message`, with Retry-After when `retry_after` is set; nothing was done",
+        message="The server is currently unavailable. Please try again at a later time.",
+    ),
+    FaultKind.THROTTLE: Kind(
+        does="429, or `status` 413, of a rate limit; Retry-After is `retry_after` (1) as `header` says",
+        status=429,
+        message="This request was rate-limited.",
+    ),
+    FaultKind.REFUSE: Kind(
+        does="`status` (409) with `message` in the service's envelope", status=409, message="Conflict"
+    ),
+    FaultKind.DROP: Kind(does="the connection is closed instead of an answer; nothing was done"),
+    FaultKind.HANG: Kind(
+        does="no answer for `seconds` (an hour), then the connection closes; nothing was done", seconds=3600.0
+    ),
+    FaultKind.SLOW: Kind(does="the answer takes `seconds` (5) longer", seconds=5.0),
+    FaultKind.LOST_ANSWER: Kind(
+        does="it was done, but the connection closes, after `seconds` (0), without an answer",
+        operations=_CREATE,
+    ),
+    FaultKind.EXPIRED_TOKEN: Kind(does="the call's token is no longer valid: 401 now and from now on"),
+    FaultKind.GARBAGE: Kind(
+        does="an HTML page with `status` (200), as of a proxy or a maintenance page", status=200
+    ),
+    FaultKind.NO_CHUNKED: Kind(does="411 to a body without Content-Length", operations=_DATA, status=411),
+    FaultKind.STALE_LIST: Kind(
+        does="a list of servers as it was `seconds` (5) ago", operations=_LISTS, seconds=5.0
+    ),
+    FaultKind.QUOTA: Kind(
+        does="refused as over quota: 403 of Nova, 409 of Neutron, 413 of Cinder", operations=_CREATE
+    ),
+    FaultKind.NO_VALID_HOST: Kind(does="the server goes to ERROR, scheduling failed", operations=_CREATE),
+    FaultKind.ERROR_SERVER: Kind(
+        does="the server goes to ERROR instead of ACTIVE, with `message` as its fault", operations=_CREATE
+    ),
+    FaultKind.STUCK_BUILD: Kind(does="the server stays in BUILD", operations=_CREATE),
+    FaultKind.NO_ADDRESS: Kind(does="ACTIVE, but without ports and addresses", operations=_CREATE),
+    FaultKind.NO_SSH: Kind(does="ACTIVE, but nothing answers on it", operations=_CREATE),
+    FaultKind.IGNORED_DELETE: Kind(does="204, and nothing happens", operations=_DELETE),
+    FaultKind.ERROR_DELETE: Kind(does="accepted; the server goes to ERROR and stays", operations=_DELETE),
+    FaultKind.LEAKED_PORT: Kind(does="the server goes, its ports stay, DOWN", operations=_DELETE),
+    FaultKind.FAILED_TASK: Kind(
+        does="a task that imports an image ends in failure, with `message`",
+        operations=("image.POST.tasks",),
+        message="Image cannot be imported. Error code: '396'",
+    ),
+    FaultKind.SLOW_IMAGE: Kind(
+        does="after its upload the image is `saving` for `seconds` (5)",
+        operations=("image.PUT.image_file", "image.PUT.image"),
+        seconds=5.0,
+    ),
+    FaultKind.LATE_IMAGE: Kind(
+        does="the task succeeds, but its image is 404 for `seconds` (5)",
+        operations=("image.POST.tasks",),
+        seconds=5.0,
+    ),
+    FaultKind.CONVERTED_IMAGE: Kind(
+        does="the cloud converts the image: size and hashes are not those of what arrived", operations=_FILLED
+    ),
+    FaultKind.STUCK_IMPORT: Kind(
+        does="the import is accepted; the image keeps its status, or gets `message` as one, for ever",
+        operations=("image.POST.image_import",),
+    ),
+    FaultKind.FAILED_IMPORT: Kind(
+        does="the image is queued again, os_glance_failed_import is set, its task says `message`",
+        operations=("image.POST.image_import",),
+        message="Task was aborted externally",
+    ),
+    FaultKind.IMAGE_IN_USE: Kind(
+        does="409 to the delete of an image, in Glance's words",
+        operations=("image.DELETE.image",),
+        status=409,
+        message="Image {id} could not be deleted because it is in use: The image cannot be deleted because it "
+        "is in use through the backend store outside of Glance.",
+    ),
+}
