@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from poolmgr.errors import ConfigError
 from poolmgr.model.resources import Resources
 
 #: Server metadata keys; the first three are shared with Nodepool (launcher.md 9.4).
@@ -29,6 +30,9 @@ META_LIBRARY_CLOUD = "poolmgr_library_cloud"
 META_LIBRARY_UNTIL = "poolmgr_library_until"  # epoch seconds at which the create call gives up
 META_LIBRARY_READY = "poolmgr_library_ready"  # the create call has come to its end
 
+TAG_PREFIX = "poolmgr"
+TAG_LIMIT = 255  # characters of a description or name, in Neutron
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Owner:
@@ -40,8 +44,17 @@ class Owner:
     attempt: int | None = None
 
     def tag(self) -> str:
-        """The owner as the description of a floating IP or port, at most 255 characters."""
-        return f"poolmgr:{self.deployment}:{self.provider}:{self.node_id}"
+        """The owner as the description of a floating IP or port; no two owners have the same one.
+
+        Raises ConfigError where it would be longer than descriptions may be: cut off, it would name someone else.
+        """
+        tag = ":".join((TAG_PREFIX, *map(_escaped, self._identity())))
+        if len(tag) > TAG_LIMIT:
+            raise ConfigError(
+                f"provider {self.provider}: the mark on what belongs to it has {len(tag)} characters, clouds take "
+                f"{TAG_LIMIT}: give the provider a shorter name"
+            )
+        return tag
 
     def metadata(self) -> dict[str, str]:
         """The owner as metadata of a server or volume; `owner_of_metadata` reads it."""
@@ -56,7 +69,7 @@ class Owner:
 
     def same(self, other: Owner | None) -> bool:
         """Whether `other` is this one, read from metadata or from a tag, which names no attempt."""
-        return other is not None and other.tag() == self.tag()
+        return other is not None and other._identity() == self._identity()
 
     def belongs_to(self, provider: str, deployment: str | None) -> bool:
         """Whether it is `provider` of installation `deployment` (None: any) that owns it.
@@ -67,6 +80,9 @@ class Owner:
         return self.provider == provider and (
             deployment is None or self.deployment is None or self.deployment == deployment
         )
+
+    def _identity(self) -> tuple[str, str, str]:
+        return self.deployment or "", self.provider, self.node_id
 
 
 def owner_of_metadata(metadata: Mapping[str, str]) -> Owner | None:
@@ -90,9 +106,18 @@ def owner_of_metadata(metadata: Mapping[str, str]) -> Owner | None:
 def owner_of_tag(text: str) -> Owner | None:
     """The owner that `Owner.tag` wrote, or None for any other text."""
     parts = text.split(":")
-    if len(parts) < 4 or parts[0] != "poolmgr":
+    if len(parts) != 4 or parts[0] != TAG_PREFIX:
         return None
-    return Owner(deployment=parts[1], provider=":".join(parts[2:-1]), node_id=parts[-1])
+    deployment, provider, node_id = map(_unescaped, parts[1:])
+    return Owner(deployment=deployment or None, provider=provider, node_id=node_id)
+
+
+def _escaped(part: str) -> str:
+    return part.replace("%", "%25").replace(":", "%3A")
+
+
+def _unescaped(part: str) -> str:
+    return part.replace("%3A", ":").replace("%25", "%")
 
 
 class ServerStatus(enum.Enum):

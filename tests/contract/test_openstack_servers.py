@@ -249,3 +249,46 @@ def test_changes_tell_of_new_servers_and_of_those_that_are_gone():
         assert {i for i, server in listing.items.items() if server.status is ServerStatus.ACTIVE} == made
         whole = stage.cloud.list_servers()
         assert (set(whole.items), whole.complete, whole.partial) == (made, True, False)
+
+
+# -- clouds that keep deleted servers for a while --------------------------------------------------------
+
+
+@pytest.fixture
+def keeping():
+    """A cloud in which somebody's server was seen that is deleted and not yet reclaimed."""
+    with clouds("direct") as (_, login):
+        stage = login()
+        other = stage.boot("other")
+        with stage.far.lock:
+            stage.far.compute.set_status(other.id, "SOFT_DELETED")
+        assert stage.cloud.list_servers().items[other.id].status is ServerStatus.SOFT_DELETED
+        yield stage
+
+
+def test_where_deleted_servers_are_kept_ours_are_deleted_at_once(keeping):
+    server = keeping.boot()
+    with CallsOf(keeping) as delete:
+        keeping.cloud.delete_server(server.id)
+    assert delete.made == {"compute.POST.server_action": 1}
+    keeping.clock.advance(5.0)
+    assert server.id not in keeping.cloud.list_servers().items
+    keeping.cloud.delete_server(server.id)
+
+
+def test_a_server_that_is_kept_can_be_deleted_again_for_good(keeping):
+    (kept,) = keeping.cloud.list_servers().items.values()
+    keeping.cloud.delete_server(kept.id)
+    keeping.clock.advance(5.0)
+    assert keeping.left() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("status", [400, 403, 409])
+def test_a_cloud_that_does_not_let_us_is_asked_the_plain_way(keeping, status):
+    server = keeping.boot()
+    keeping.strike(
+        "refuse", operations=["compute.POST.server_action"], status=status, message="not authorized"
+    )
+    keeping.cloud.delete_server(server.id)
+    keeping.clock.advance(5.0)
+    assert server.id not in keeping.cloud.list_servers().items

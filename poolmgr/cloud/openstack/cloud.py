@@ -127,6 +127,9 @@ class OpenStackCloud:
     def connect(self) -> CloudInfo:
         settings = self._settings
         refuse_unsupported(settings)
+        Owner(
+            provider=self.provider_name, node_id="0" * 32, deployment=self.deployment
+        ).tag()  # is it too long?
         self._discovery.need("compute")
         topology = self._networks.topology()
         has_network = self._networks.present()
@@ -200,7 +203,7 @@ class OpenStackCloud:
 
     def delete_server(self, server_id: str) -> None:
         self._floating_ips.release(server_id)
-        self._compute.delete(server_id)
+        self._compute.delete(server_id, at_once=self._poll.keeps_deleted)
         self._exposer.forget_server(server_id)
 
     def mark_server(self, server_id: str, metadata: Mapping[str, str]) -> None:

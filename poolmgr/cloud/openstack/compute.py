@@ -97,12 +97,26 @@ class Compute:
             raise CloudUnavailable(f"compute: server {server_id}: the answer has no server in it")
         return found
 
-    def delete(self, server_id: str) -> None:
-        """Ask for deletion. A server that is gone is success. Raises Rejected while its state forbids it."""
+    def delete(self, server_id: str, *, at_once: bool = False) -> None:
+        """Ask for deletion. A server that is gone is success. Raises Rejected while its state forbids it.
+
+        `at_once`: the cloud keeps deleted servers for a while, and with them their quota; it is asked not to
+        (Compute API reference, "Force-Delete Server"), where it lets us.
+        """
         try:
-            self._service.delete(f"/servers/{server_id}")
+            if not (at_once and self._force_deleted(server_id)):
+                self._service.delete(f"/servers/{server_id}")
         except NotFound:
             log.debug("server %s is gone already", server_id)
+
+    def _force_deleted(self, server_id: str) -> bool:
+        """Whether the cloud took it. Raises NotFound."""
+        try:
+            self._service.ask(f"/servers/{server_id}/action", {"forceDelete": None})
+        except (Rejected, Forbidden) as error:
+            log.debug("server %s cannot be deleted at once: %s", server_id, error)
+            return False
+        return True
 
     def mark(self, server_id: str, metadata: Mapping[str, str]) -> None:
         """Add to a server's metadata (Compute API reference, "Create or update metadata items")."""

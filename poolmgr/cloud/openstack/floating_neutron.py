@@ -134,5 +134,5 @@ class NeutronFloatingIps:
 def choice(candidates: Sequence[FloatingIp], owner: Owner) -> FloatingIp | None:
     """Of the floating IPs on a port the owner's own, else any: the server can be reached by it all the same."""
     usable = [found for found in candidates if found.address]
-    own = [found for found in usable if found.owner and found.owner.tag() == owner.tag()]
+    own = [found for found in usable if owner.same(found.owner)]
     return next(iter(own + usable), None)

@@ -1,4 +1,4 @@
-"""Points in time as services write them: ISO 8601 in UTC, which some of them do not say, or as HTTP's headers have it."""
+"""Points in time as services write them: ISO 8601 in UTC, which some of them do not say; in headers as HTTP has it."""
 
 from __future__ import annotations
 

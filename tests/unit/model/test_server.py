@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from poolmgr.errors import ConfigError
 from poolmgr.model.server import LIBRARY, Owner, owner_of_metadata, owner_of_tag
 
 MINE = {"nodepool_node_id": "0000000007", "nodepool_provider_name": "north"}
@@ -46,14 +49,41 @@ def test_an_attempt_that_is_no_number_is_unknown(attempt):
     assert owner.attempt is None
 
 
-@pytest.mark.parametrize("provider", ["north", "north:east", "a:b:c", ""])
-def test_a_tag_says_whose_a_thing_is_whatever_the_provider_is_called(provider):
-    owner = Owner(provider=provider, node_id="0000000007", deployment="d" * 32)
+NAMES = st.text(alphabet="ab:%3A25 é", max_size=12)
+
+
+@given(NAMES, NAMES, NAMES)
+def test_a_tag_says_whose_a_thing_is_whatever_all_are_called(deployment, provider, node_id):
+    owner = Owner(deployment=deployment or None, provider=provider, node_id=node_id)
     assert owner_of_tag(owner.tag()) == owner
 
 
+def test_a_plain_tag_is_plain():
+    assert Owner(provider="north", node_id="7", deployment="d").tag() == "poolmgr:d:north:7"
+
+
+@given(st.tuples(NAMES, NAMES, NAMES), st.tuples(NAMES, NAMES, NAMES))
+def test_the_same_owner_has_the_same_tag_and_nobody_else(one, other):
+    first, second = (Owner(deployment=d or None, provider=p, node_id=n) for d, p, n in (one, other))
+    assert first.same(second) is (first.tag() == second.tag())
+
+
+def test_the_attempt_is_in_the_metadata_and_not_in_the_tag():
+    one, two = (Owner(provider="north", node_id="7", deployment="d", attempt=n) for n in (1, 2))
+    assert one.tag() == two.tag()
+    assert one.same(two)
+    assert owner_of_metadata(one.metadata()) == one
+
+
+def test_a_tag_that_clouds_would_not_take_is_refused():
+    Owner(provider="n" * 200, node_id="0" * 10, deployment="d" * 32).tag()
+    with pytest.raises(ConfigError, match="give the provider a shorter name"):
+        Owner(provider="n" * 205, node_id="0" * 10, deployment="d" * 32).tag()
+
+
 @pytest.mark.parametrize(
-    "text", ["", "poolmgr", "poolmgr:d:north", "web server", "Poolmgr:d:north:7", ":d:north:7"]
+    "text",
+    ["", "poolmgr", "poolmgr:d:north", "web server", "Poolmgr:d:north:7", ":d:north:7", "poolmgr:d:a:b:7"],
 )
 def test_other_texts_are_no_tags(text):
     assert owner_of_tag(text) is None
