@@ -215,6 +215,7 @@ class Clouds:
         entry = self._entry(name, problems)
         arguments = _arguments(overrides or {}, problems)
         profile = self._profile(entry.layer.under(arguments, nulls_cover=False), problems)
+        complete = not _has_errors(problems)
         regions = region_layers(entry.layer, profile)
         origin = self._region_origin(region, entry.layer, profile)
         region = next(iter(regions), None) if region is None else region
@@ -225,7 +226,12 @@ class Clouds:
         for above in (regions.get(region or "", Layer()), arguments):
             layer = layer.under(above, nulls_cover=False)
         auth = read_auth(
-            layer, entry=entry.spot, files=entry.files, plugins=self._plugins, lasting=self._lasting
+            layer,
+            entry=entry.spot,
+            files=entry.files,
+            plugins=self._plugins,
+            lasting=self._lasting,
+            complete=complete,
         )
         target = Target(
             name=name,
@@ -237,8 +243,9 @@ class Clouds:
         )
         defaults = read_defaults(self._files, self._environment, problems)
         settings = assemble(target, layer, auth, defaults)
-        usable = not any(problem.severity is Severity.ERROR for problem in problems)
-        return ExaminedCloud(settings=settings if usable else None, problems=in_order(problems))
+        return ExaminedCloud(
+            settings=None if _has_errors(problems) else settings, problems=in_order(problems)
+        )
 
     def _region_origin(self, asked: str | None, own: Layer, profile: Layer) -> str:
         """Who says which region it is; `asked` None: not the caller."""
@@ -283,6 +290,10 @@ class Clouds:
         """The vendor profile that a cloud names."""
         given = own.keys.get("profile")
         return Layer() if given is None or given.value is None else self._profiles.layer(given, problems)
+
+
+def _has_errors(problems: Sequence[Problem]) -> bool:
+    return any(problem.severity is Severity.ERROR for problem in problems)
 
 
 def _arguments(overrides: Mapping[str, Any], problems: list[Problem]) -> Layer:

@@ -46,12 +46,19 @@ class Auth:
 
 
 def read_auth(
-    layer: Layer, *, entry: Spot, files: str, plugins: Collection[str], lasting: bool = True
+    layer: Layer,
+    *,
+    entry: Spot,
+    files: str,
+    plugins: Collection[str],
+    lasting: bool = True,
+    complete: bool = True,
 ) -> Auth:
     """How to log in, as the merged `layer` says; everything wrong is reported.
 
     `entry` is the cloud's place, `files` names those that were read for it ("": it is the environment), `plugins` are
-    the installed ones. `lasting`: what cannot log in again is refused, unless the cloud allows it.
+    the installed ones. `lasting`: what cannot log in again is refused, unless the cloud allows it. `complete` False: a
+    part of `layer` could not be had, so that nothing is told to be missing.
     """
     name = _plugin_name(layer.keys.get("auth_type"), plugins)
     options = _together(layer, OLD_NAMES.get(name, {}))
@@ -61,7 +68,8 @@ def read_auth(
         plugin = with_methods(_methods(given))
     if plugin is not None:
         given = {key: option for key, option in given.items() if _is_known(key, option, name, plugin)}
-        _check_needs(name, plugin, given, entry, files)
+        if complete:
+            _check_needs(name, plugin, given, entry, files)
         if plugin.needs_certificate and "cert" not in layer.keys:
             entry.error(f"auth_type {name} needs 'cert', the certificate that says who we are", found="")
         if lasting and not plugin.renewable and not _is_allowed(layer):

@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from poolmgr.config.clouds_assemble import checked
+from poolmgr.config.clouds_keys import NETWORKS
 from poolmgr.config.clouds_layers import Given, Layer, read_layer, region_layers
 from poolmgr.config.document import Document, parse_document
 from poolmgr.config.problem import Problem, did_you_mean, refuse_errors
@@ -109,13 +110,13 @@ class Profiles:
             )
             return None
         if self._remote is None:
-            used.spot.error("profiles of web servers are off", hint=_instead_of(name))
+            used.spot.error("profiles of web servers are off", found="", hint=_instead_of(name))
             return None
         try:
             url = well_known(name)
             text = self._remote.text(url, check=lambda text: read_remote(text, url, []))
         except PoolmgrError as error:
-            used.spot.error(f"the profile cannot be had: {error}")
+            used.spot.error(f"the profile cannot be had: {error}", found="")
             return None
         published, layer = read_remote(text, url, problems)
         return self._local(published, problems) or layer
@@ -144,7 +145,9 @@ def bundled_profiles() -> Mapping[str, Profile]:
 def check_profile(layer: Layer) -> None:
     """Report every key of a profile that no cloud could use."""
     for key, given in layer.keys.items():
-        if key not in _ABOUT:
+        if key == "networks":
+            NETWORKS.check(given.value, given.spot)
+        elif key not in _ABOUT:
             checked(key, given)
     for values in region_layers(layer, Layer()).values():
         check_profile(values)
@@ -170,15 +173,24 @@ def read_remote(text: str, url: str, problems: list[Problem]) -> tuple[str, Laye
     if not isinstance(name, str) or not name:
         top.error("not a profile", found="", allowed="a JSON object with 'name' and 'profile'")
     layer = read_layer(top.step("profile"), inherited=True, label=f"profile {url}")
-    for key in sorted(_NOT_FROM_AFAR & layer.keys.keys()):
-        layer.keys[key].spot.error("a vendor cannot decide this", found="", key=True)
-    auth_url = layer.auth.get("auth_url")
-    if auth_url is None or not str(auth_url.value).startswith("https://"):
-        top.step("profile", "auth").error("it has no auth_url with https", found="")
+    if "auth_url" not in layer.auth:
+        top.step("profile").error("it has no auth_url", found="")
     check_profile(layer)
+    _check_afar(layer)
     refuse_errors(found)
     problems += found
     return str(name), layer
+
+
+def _check_afar(layer: Layer) -> None:
+    for key in sorted(_NOT_FROM_AFAR & layer.keys.keys()):
+        layer.keys[key].spot.error("a vendor cannot decide this", found="", key=True)
+    urls = [given for key, given in layer.keys.items() if key.endswith(("_endpoint", "_endpoint_override"))]
+    for given in (*urls, *(given for key, given in layer.auth.items() if key == "auth_url")):
+        if not str(given.value).startswith("https://"):
+            given.spot.error("not a URL with https")
+    for values in region_layers(layer, Layer()).values():
+        _check_afar(values)
 
 
 def _about(name: str, layer: Layer) -> Profile:

@@ -14,6 +14,7 @@ from poolmgr.cli.table import table_text
 from poolmgr.cloud.vendor import VendorProfiles
 from poolmgr.config.clouds import load_clouds
 from poolmgr.config.clouds_explain import Effective, effective
+from poolmgr.config.clouds_keys import NULL_COUNTS
 from poolmgr.config.problem import Severity, refuse_errors
 from poolmgr.observe.redaction import Redaction
 from poolmgr.runtime.clock import SystemClock
@@ -64,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"cloud": name, "region": examined.settings.region_name, "keys": keys}, indent=2))
         return 0
-    print(table_text(keys, (KEY, VALUE, SOURCE) if args.explain else (KEY, VALUE)))
+    rows = [{**key, "value": text(key)} for key in keys]
+    print(table_text(rows, (KEY, VALUE, SOURCE) if args.explain else (KEY, VALUE)))
     return 0
 
 
@@ -74,3 +76,11 @@ def row(key: Effective) -> Row:
     if isinstance(key.value, str):
         shown["value"] = Redaction().clean(key.value)
     return shown
+
+
+def text(key: Row) -> object:
+    """The value of `key` in a table, in the words of clouds.yaml."""
+    value = key["value"]
+    if value is None:
+        return "none" if key["key"] in NULL_COUNTS else ""
+    return str(value).lower() if isinstance(value, bool) else value
