@@ -53,9 +53,10 @@ def auth_plugin(settings: CloudSettings, ask: Callable[[str], Document]) -> Base
         known = {option.dest for option in loader.get_options()}
         if "auth_methods" in known:  # the options of its methods are known to it once it has them
             known |= settings.auth.keys()
-        plugin: BaseAuthPlugin = loader.load_from_options(
-            **{name: value for name, value in settings.auth.items() if name in known}
-        )
+        options = {name: value for name, value in settings.auth.items() if name in known}
+        if "client_secret" in known:  # a client may have none, and two plugins insist on hearing it
+            options.setdefault("client_secret", None)
+        plugin: BaseAuthPlugin = loader.load_from_options(**options)
     except ksa.ClientException as error:
         raise ConfigError(f"cloud {settings.name}: auth: {error}") from error
     return plugin
