@@ -328,8 +328,8 @@ _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
     ),
     ("DELETE", "/security-groups/{id}", "security-group", delete_group),
     ("GET", "/quotas/{project}", "quota", quotas),
-    ("GET", "/quotas/{project}/details", "quota_detail", quotas),
-    ("GET", "/quotas/{project}/details.json", "quota_detail", quotas),
+    ("GET", "/quotas/{project}/details", "quota_details", quotas),
+    ("GET", "/quotas/{project}/details.json", "quota_details", quotas),
 )
 
 ROUTES = (

@@ -160,7 +160,9 @@ class OpenStackCloud:
         return {**limits, **self._volumes.limits()} if volumes and self._volumes.present() else limits
 
     def quotas(self) -> tuple[Quota, ...]:
-        return self._compute.quotas()
+        volumes = self._volumes.quotas() if self._volumes.present() else ()
+        network = self._networks.quotas() if self._networks.present() else ()
+        return (*self._compute.quotas(), *volumes, *network)
 
     def flavors(self) -> tuple[Flavor, ...]:
         return self._compute.flavors()

@@ -13,7 +13,8 @@ from poolmgr.cloud.openstack.cached import Cached
 from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.gate import Timeouts
 from poolmgr.cloud.openstack.paging import Pages
-from poolmgr.cloud.openstack.servers import flavor_of, quotas_of, zones_of
+from poolmgr.cloud.openstack.quota import compute_quotas, limits_of
+from poolmgr.cloud.openstack.servers import flavor_of, zones_of
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.errors import CloudUnavailable, ConfigError, NotFound, OutcomeUnknown, Rejected
 from poolmgr.model.resources import Resources
@@ -47,7 +48,7 @@ class Compute:
 
     def limits(self) -> Resources:
         """See `Cloud.limits`."""
-        return {q.resource: q.limit for q in self.quotas() if q.limit is not None}
+        return limits_of(self.quotas())
 
     def quotas(self) -> tuple[Quota, ...]:
         """Limits and use of instances, cores and ram; () where the cloud does not tell."""
@@ -59,7 +60,7 @@ class Compute:
         absolute = (document.get("limits") or {}).get("absolute") or {}
         if isinstance(absolute.get("maxServerMeta"), int):
             self.metadata_items = absolute["maxServerMeta"]
-        return quotas_of(absolute)
+        return compute_quotas(absolute)
 
     def flavors(self) -> tuple[Flavor, ...]:
         """All flavors by name, cached 5 minutes."""

@@ -9,6 +9,7 @@ from typing import Any
 from poolmgr.cloud.openstack.cached import Cached
 from poolmgr.cloud.openstack.errors import Forbidden, StaleName
 from poolmgr.cloud.openstack.floating import GuestPort
+from poolmgr.cloud.openstack.quota import network_quotas
 from poolmgr.cloud.openstack.service import Query, Service
 from poolmgr.cloud.openstack.topology import (
     NETWORK_FIELDS,
@@ -18,7 +19,7 @@ from poolmgr.cloud.openstack.topology import (
     subnet_of,
 )
 from poolmgr.errors import CloudError, CloudUnavailable, NotFound, OutcomeUnknown, Rejected
-from poolmgr.model.server import FloatingIp, Listing, Port, owner_of_tag
+from poolmgr.model.server import FloatingIp, Listing, Port, Quota, owner_of_tag
 from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,18 @@ class Networks:
         }
         found = self._whole("/ports", "ports", query)
         return tuple(_guest_port(raw) for raw in found if raw.get("device_id", server_id) == server_id)
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """Limits of ports, floating IPs and so on, with their use where that is told; () where nothing is."""
+        project_id = self._project_id()
+        for path in (f"/quotas/{project_id}/details.json", f"/quotas/{project_id}"):
+            try:
+                document = self._service.get(path).json()
+            except (Forbidden, NotFound) as error:
+                log.debug("the cloud tells no network quotas: %s", error)
+            else:
+                return network_quotas(document.get("quota") or {})
+        return ()
 
     def create_port(self, network_id: str, *, tag: str, groups: Sequence[str]) -> GuestPort:
         """A port that bears `tag`, with the security groups of these ids; () leaves them to the cloud.

@@ -13,7 +13,7 @@ from poolmgr.cloud.openstack.floating import GuestPort
 from poolmgr.cloud.openstack.timestamps import epoch_of
 from poolmgr.cloud.openstack.topology import Network
 from poolmgr.model.resources import Resources
-from poolmgr.model.server import Addresses, Flavor, Quota, Server, ServerStatus
+from poolmgr.model.server import Addresses, Flavor, Server, ServerStatus
 
 log = logging.getLogger(__name__)
 
@@ -133,28 +133,6 @@ def flavor_of(raw: Mapping[str, Any]) -> Flavor:
         ram_mib=int(raw.get("ram") or 0),
         disk_gib=int(raw.get("disk") or 0),
     )
-
-
-def quotas_of(absolute: Mapping[str, Any]) -> tuple[Quota, ...]:
-    """Nova's absolute limits (Compute API reference, "Limits"); -1 is unlimited."""
-    names = {
-        "instances": ("maxTotalInstances", "totalInstancesUsed"),
-        "cores": ("maxTotalCores", "totalCoresUsed"),
-        "ram": ("maxTotalRAMSize", "totalRAMUsed"),
-    }
-    return tuple(
-        Quota(
-            service="compute",
-            resource=name,
-            limit=_at_least_0(absolute.get(most)),
-            used=_at_least_0(absolute.get(used)),
-        )
-        for name, (most, used) in names.items()
-    )
-
-
-def _at_least_0(value: object) -> float | None:
-    return value if isinstance(value, int | float) and value >= 0 else None
 
 
 def zones_of(infos: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from poolmgr.cloud.openstack.errors import Forbidden
+from poolmgr.cloud.openstack.quota import limits_of, volume_quotas
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.timestamps import epoch_of
 from poolmgr.errors import NotFound
@@ -29,7 +30,7 @@ class Volumes:
 
     def limits(self) -> Resources:
         """The limits of volumes and volume-gb; unlimited and unknown ones are absent."""
-        return {q.resource: q.limit for q in self.quotas() if q.limit is not None}
+        return limits_of(self.quotas())
 
     def quotas(self) -> tuple[Quota, ...]:
         """Limits and use of volumes and volume-gb; () where the cloud does not tell."""
@@ -38,7 +39,7 @@ class Volumes:
         except (Forbidden, NotFound) as error:
             log.debug("the cloud tells no limits of volumes: %s", error)
             return ()
-        return quotas_of((document.get("limits") or {}).get("absolute") or {})
+        return volume_quotas((document.get("limits") or {}).get("absolute") or {})
 
     def list(self) -> Listing[Volume]:
         started_at = self._clock.monotonic()
@@ -73,24 +74,3 @@ def volume_of(raw: Mapping[str, Any]) -> Volume:
         owner=owner_of_metadata(raw.get("metadata") or {}),
         created_at=epoch_of(raw.get("created_at")),
     )
-
-
-def quotas_of(absolute: Mapping[str, Any]) -> tuple[Quota, ...]:
-    """Cinder's absolute limits (Block Storage API v3 reference, "Limits"); -1 is unlimited."""
-    names = {
-        "volumes": ("maxTotalVolumes", "totalVolumesUsed"),
-        "volume-gb": ("maxTotalVolumeGigabytes", "totalGigabytesUsed"),
-    }
-    return tuple(
-        Quota(
-            service="block-storage",
-            resource=name,
-            limit=_at_least_0(absolute.get(most)),
-            used=_at_least_0(absolute.get(used)),
-        )
-        for name, (most, used) in names.items()
-    )
-
-
-def _at_least_0(value: object) -> float | None:
-    return value if isinstance(value, int | float) and value >= 0 else None

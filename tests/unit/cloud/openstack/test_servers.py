@@ -4,7 +4,7 @@ import pytest
 
 from poolmgr.cloud.openstack.addresses import AddressRules, Roles
 from poolmgr.cloud.openstack.floating import GuestPort
-from poolmgr.cloud.openstack.servers import ServerReader, flavor_of, listed_by_ports, quotas_of, zones_of
+from poolmgr.cloud.openstack.servers import ServerReader, flavor_of, listed_by_ports, zones_of
 from poolmgr.cloud.openstack.topology import Network
 from poolmgr.model.server import Addresses, Flavor, ServerStatus
 
@@ -92,16 +92,6 @@ def test_accessipv4_counts_without_any_listed_address():
 
 def test_equal_sizes_share_one_mapping():
     assert READER.read(RAW).resources is READER.read({**RAW, "id": "s-2"}).resources
-
-
-def limits(absolute):
-    return {quota.resource: quota.limit for quota in quotas_of(absolute) if quota.limit is not None}
-
-
-def test_limits_leave_out_what_is_unlimited_or_unknown():
-    absolute = {"maxTotalInstances": 20, "maxTotalCores": -1, "totalInstancesUsed": 3}
-    assert limits(absolute) == {"instances": 20}
-    assert limits({"maxTotalInstances": 0, "maxTotalRAMSize": 1024}) == {"instances": 0, "ram": 1024}
 
 
 def test_zones_that_take_servers():
