@@ -25,7 +25,8 @@ was_up=$(devstack/local/status.sh 2>/dev/null | grep --count "^$variant ")
 devstack/local/up.sh "$variant" || exit
 export PATH="$PWD/.venv/bin:$PATH"
 # One process: the tests share the services, and these keep both cores busy.
-timeout --foreground --signal=INT --kill-after=60 60m "${inside[@]}" pytest -m "$marker" tests/integration/openstack "$@"
+timeout --foreground --signal=INT --kill-after=60 60m \
+    "${inside[@]}" pytest -o faulthandler_timeout=1500 -m "$marker" tests/integration/openstack "$@"
 status=$?
 [ "$was_up" != 0 ] || devstack/local/down.sh
 exit "$status"
