@@ -18,9 +18,10 @@ from poolmgr.config.clouds_assemble import Target, assemble
 from poolmgr.config.clouds_auth import read_auth
 from poolmgr.config.clouds_environ import environment_cloud, environment_document, environment_layer
 from poolmgr.config.clouds_files import CloudFiles, find_cloud_files
-from poolmgr.config.clouds_layers import Layer, read_layer, region_layers
+from poolmgr.config.clouds_layers import Layer, read_layer
 from poolmgr.config.clouds_plugins import installed_plugins
 from poolmgr.config.clouds_profiles import Profiles, RemoteProfiles
+from poolmgr.config.clouds_regions import region_layers, region_of
 from poolmgr.config.clouds_top import check_files, check_secrets, read_defaults, read_ours
 from poolmgr.config.document import Document, document_of
 from poolmgr.config.problem import Problem, Severity, did_you_mean, in_order, refuse_errors
@@ -216,14 +217,11 @@ class Clouds:
         arguments = _arguments(overrides or {}, problems)
         profile = self._profile(entry.layer.under(arguments, nulls_cover=False), problems)
         complete = not _has_errors(problems)
-        regions = region_layers(entry.layer, profile)
-        origin = self._region_origin(region, entry.layer, profile)
-        region = next(iter(regions), None) if region is None else region
-        if regions and region not in regions:
-            hint = did_you_mean(region, regions) or "names are case-sensitive"
-            entry.spot.error(f"it has no region {region!r}", found="", allowed=", ".join(regions), hint=hint)
+        target = region_of(
+            entry.layer, profile, asked=region, asked_by=self._asked_by(region), entry=entry.spot
+        )
         layer = profile.under(entry.layer)
-        for above in (regions.get(region or "", Layer()), arguments):
+        for above in (target.values, arguments):
             layer = layer.under(above, nulls_cover=False)
         auth = read_auth(
             layer,
@@ -233,27 +231,20 @@ class Clouds:
             lasting=self._lasting,
             complete=complete,
         )
-        target = Target(
-            name=name,
-            region=region,
-            region_origin=origin,
-            regions=tuple(regions),
-            home=self._files.home,
-            environ=self._environ,
+        settings = assemble(
+            Target(name=name, region=target, home=self._files.home, environ=self._environ),
+            layer,
+            auth,
+            read_defaults(self._files, self._environment, problems),
         )
-        defaults = read_defaults(self._files, self._environment, problems)
-        settings = assemble(target, layer, auth, defaults)
         return ExaminedCloud(
             settings=None if _has_errors(problems) else settings, problems=in_order(problems)
         )
 
-    def _region_origin(self, asked: str | None, own: Layer, profile: Layer) -> str:
-        """Who says which region it is; `asked` None: not the caller."""
-        if asked is not None:
-            variable = self._environment.data.get("OS_REGION_NAME") if self._environment else None
-            return "environment OS_REGION_NAME" if asked == variable else "argument"
-        keys = (layer.keys.get(key) for layer in (own, profile) for key in ("regions", "region_name"))
-        return next((given.origin for given in keys if given is not None and given.value), "default")
+    def _asked_by(self, region: str | None) -> str:
+        """Who asks for `region`: the caller, if not OS_REGION_NAME."""
+        variable = self._environment.data.get("OS_REGION_NAME") if self._environment else None
+        return "environment OS_REGION_NAME" if variable == region else "argument"
 
     def _sections(self, problems: list[Problem]) -> list[Spot]:
         """The places of `clouds` in clouds.yaml and secure.yaml, those that exist."""

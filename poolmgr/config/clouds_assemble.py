@@ -19,6 +19,7 @@ from poolmgr.config.clouds_keys import (
 )
 from poolmgr.config.clouds_layers import Given, Layer
 from poolmgr.config.clouds_plugins import OPTIONS
+from poolmgr.config.clouds_regions import Region
 from poolmgr.config.clouds_values import SECONDS
 from poolmgr.config.problem import did_you_mean
 from poolmgr.config.settings import CloudNetwork, CloudService, CloudSettings
@@ -44,9 +45,7 @@ class Target:
     """Which cloud's settings are being made, and what they depend on besides its keys."""
 
     name: str
-    region: str | None
-    region_origin: str  # who says so
-    regions: tuple[str, ...]
+    region: Region
     home: str  # what ~ stands for
     environ: Mapping[str, str]
 
@@ -68,8 +67,8 @@ def assemble(target: Target, layer: Layer, auth: Auth, defaults: Layer) -> Cloud
         name=target.name,
         auth_type=auth.type,
         auth=options,
-        region_name=target.region,
-        regions=target.regions,
+        region_name=target.region.name,
+        regions=tuple(target.region.known),
         **_tls(values, merged, target),
         services=_services(values, merged, target),
         networks=_networks(values, merged),
@@ -90,7 +89,7 @@ def _origins(target: Target, merged: Layer, auth: Auth) -> dict[str, str]:
         if given.value is not None or key in NULL_COUNTS
     }
     origins |= {f"auth.{key}": given.origin for key, given in auth.options.items()}
-    return origins | ({"region_name": target.region_origin} if target.region else {})
+    return origins | ({"region_name": target.region.origin} if target.region.name else {})
 
 
 def checked(key: str, given: Given) -> Any:
@@ -111,9 +110,9 @@ def checked(key: str, given: Given) -> Any:
 def _expanded(given: Given, target: Target) -> str:
     """`{region_name}` replaced, which is the only variable; other braces may be meant as they are."""
     text = str(given.value)
-    if "{region_name}" in text and target.region is None:
+    if "{region_name}" in text and target.region.name is None:
         given.spot.error("{region_name} stands for the region, and this cloud names none")
-    return text.replace("{region_name}", target.region or "")
+    return text.replace("{region_name}", target.region.name or "")
 
 
 def _tls(values: Mapping[str, Any], merged: Layer, target: Target) -> dict[str, Any]:

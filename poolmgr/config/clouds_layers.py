@@ -1,4 +1,4 @@
-"""The layers a cloud's settings are made of, and how they lie over each other (cloud.md 1.2, 1.3).
+"""The layers a cloud's settings are made of, and how they lie over each other (cloud.md 1.2).
 
 From low to high: vendor profile, the cloud's entry in clouds.yaml merged with that in secure.yaml (or the OS_*
 variables), the `values` of the region, the caller's arguments. Each value remembers where it was written. Keys are
@@ -138,61 +138,3 @@ def current_name(key: str) -> str:
     if name.endswith("_timeout") and name != "api_timeout":
         return "api_timeout"
     return name
-
-
-def region_layers(own: Layer, profile: Layer) -> dict[str, Layer]:
-    """The known regions of a cloud, in order, each with its `values`; empty when no list is known.
-
-    The cloud's own `regions` count, else the names in its `region_name`, else what its profile has of either. A
-    region that the cloud merely names has the profile's values. Entries that are wrong are reported and left out.
-    """
-    listed = _listed(own)
-    if listed is not None:
-        return listed
-    offered = _listed(profile)
-    named = {name: (offered or {}).get(name, Layer()) for name in _named(own)}
-    return named or offered or {name: Layer() for name in _named(profile)}
-
-
-def _listed(layer: Layer) -> dict[str, Layer] | None:
-    """The regions in `regions`; None when there is no such list."""
-    listed = layer.keys.get("regions")
-    if listed is None or not listed.value:
-        return None
-    if not isinstance(listed.value, list):
-        listed.spot.error("not a list", allowed="a list of region names, or of {name, values}")
-        return {}
-    return dict(_listed_regions(listed))
-
-
-def _named(layer: Layer) -> list[str]:
-    """The regions in `region_name`."""
-    single = layer.keys.get("region_name")
-    if single is None or not isinstance(single.value, str):
-        return []
-    names = [name.strip() for name in single.value.split(",")]
-    if len(names) > 1:
-        single.spot.warning("a list of regions in 'region_name' is out of date", hint="use 'regions'")
-    return [name for name in names if name]
-
-
-def _listed_regions(listed: Given) -> Iterator[tuple[str, Layer]]:
-    seen: set[str] = set()
-    for position, entry in enumerate(listed.value):
-        spot = listed.spot.step(position)
-        name = entry.get("name") if isinstance(entry, dict) else entry
-        if not isinstance(name, str) or not name:
-            spot.error("a region without a name", allowed="a text, or a mapping with 'name' and 'values'")
-            continue
-        if name in seen:
-            spot.error(f"region {name} is listed twice", found="")
-        seen.add(name)
-        yield name, _values(entry, spot, listed, f"{listed.label}, values of region {name}")
-
-
-def _values(entry: Any, spot: Spot, listed: Given, label: str) -> Layer:
-    if not isinstance(entry, dict):
-        return Layer()
-    for key in entry.keys() - {"name", "values"}:
-        spot.step(key).error("unknown key of a region", found="", allowed="name, values", key=True)
-    return read_layer(spot.step("values"), inherited=listed.inherited, label=label)

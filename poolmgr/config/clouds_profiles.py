@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from poolmgr.config.clouds_assemble import checked
 from poolmgr.config.clouds_keys import NETWORKS
-from poolmgr.config.clouds_layers import Given, Layer, read_layer, region_layers
+from poolmgr.config.clouds_layers import Given, Layer, read_layer
+from poolmgr.config.clouds_regions import region_layers
 from poolmgr.config.document import Document, parse_document
 from poolmgr.config.problem import Problem, did_you_mean, refuse_errors
 from poolmgr.config.shape import Spot

@@ -11,12 +11,12 @@ def add_cloud(parser: argparse.ArgumentParser) -> None:
         "cloud",
         metavar="CLOUD",
         nargs="?",
-        help="a cloud of clouds.yaml; may be left out when there is only one",
+        help="a cloud of clouds.yaml; left out: OS_CLOUD, the cloud that the OS_* variables describe, the only one",
     )
     parser.add_argument("--region", metavar="REGION", help="one of its regions (default: the first)")
     parser.add_argument(
         "--env",
         action="store_true",
-        help="read the OS_* variables: OS_CLOUD and OS_REGION_NAME choose where CLOUD is left out, "
-        "and a cloud that the others describe is known as `envvars`",
+        default=None,  # read where CLOUD is left out
+        help="read the OS_* variables also when CLOUD is given: the cloud that they describe is `envvars`",
     )

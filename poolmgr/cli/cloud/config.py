@@ -28,7 +28,8 @@ environment variable, an argument, or the default. Secrets are not shown. The cl
   poolmgr cloud config north
   poolmgr cloud config north --region DFW --explain
   poolmgr cloud config north --explain --json
-  OS_CLOUD=north poolmgr cloud config --env
+  OS_CLOUD=north poolmgr cloud config
+  poolmgr cloud config envvars --env --explain
 
 Exit code 0: the cloud can be used (warnings may be printed on stderr); 1: it cannot, and everything that is wrong is
 printed, one line each.
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     clouds = load_clouds(
         environ=os.environ,
         cwd=os.getcwd(),
-        env=args.env,
+        env=args.cloud is None if args.env is None else args.env,
         lasting=False,
         remote=VendorProfiles(SystemClock(), os.environ),
     )

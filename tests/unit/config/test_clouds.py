@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from poolmgr.config.clouds import load_clouds
+from poolmgr.config.clouds import choose, load_clouds
 from poolmgr.config.settings import CloudNetwork, NetworkApi
 from poolmgr.errors import ConfigError
 
@@ -487,6 +487,56 @@ def test_origins_tell_where_each_key_was_set(files):
     secure = files.write("secure.yaml", "clouds:\n  north:\n    auth:\n      endpoint: e\n")
     origins = files.load().get("north").origins
     assert origins == {"auth_type": f"{file}:3", "image_format": f"{file}:4", "auth.endpoint": f"{secure}:4"}
+
+
+# For library and command line
+@pytest.fixture
+def working(files, monkeypatch):
+    """A working directory with a clouds.yaml of one cloud."""
+    monkeypatch.chdir(files.path)
+    files.write("clouds.yaml", {"clouds": {"north": {"auth": AUTH, "regions": ["R1", "R2"]}}})
+    return files
+
+
+def test_choose_searches_the_working_directory(working):
+    settings = choose(region="R2", environ=working.environ, overrides={"private": True})
+    assert (settings.name, settings.region_name, settings.private) == ("north", "R2", True)
+    assert settings.origins["region_name"] == "argument"
+
+
+def test_choose_takes_the_region_of_the_environment_only_with_a_cloud_of_it(working):
+    environ = {**working.environ, "OS_CLOUD": "north", "OS_REGION_NAME": "R2"}
+    assert choose(env=True, environ=environ).region_name == "R2"
+    assert choose("north", env=True, environ=environ).region_name == "R1"
+    assert choose("north", environ=environ).region_name == "R1"
+
+
+def test_choose_takes_logins_that_end_unless_they_have_to_last(working):
+    overrides = {"auth_type": "token", "token": "t"}
+    assert choose(environ=working.environ, overrides=overrides).auth_type == "token"
+    with pytest.raises(ConfigError, match="cannot renew its token"):
+        choose(environ=working.environ, overrides=overrides, lasting=True)
+
+
+def test_a_wrong_argument_is_told_as_one(working):
+    with pytest.raises(
+        ConfigError, match=r"^argument: error: networks\[0\].nat_source: wrong value; found 'yes'"
+    ):
+        choose(environ=working.environ, overrides={"networks": [{"name": "a", "nat_source": "yes"}]})
+
+
+def test_secrets_in_arguments_are_not_told(working):
+    with pytest.raises(ConfigError) as caught:
+        choose(environ=working.environ, overrides={"auth": {"password": ["secret-word"]}})
+    assert "secret-word" not in "".join(caught.value.problems)
+
+
+def test_warnings_are_logged_once(files, caplog):
+    files.write("clouds.yaml", {"clouds": {"north": {"auth": AUTH, "privte": True}}})
+    clouds = files.load()
+    for _ in range(2):
+        clouds.get("north")
+    assert [record.message.count("did you mean 'private'?") for record in caplog.records] == [1]
 
 
 # Which cloud

@@ -82,12 +82,15 @@ def test_the_table_speaks_as_clouds_yaml_does_and_warnings_go_to_stderr(capsys):
     assert "clouds.yaml:3:14: warning: clouds.north.profile: " in captured.err
 
 
-def test_the_environment_is_read_when_asked_for(place, capsys, monkeypatch):
+def test_the_environment_is_read_where_no_cloud_is_named_or_when_asked_for(place, capsys, monkeypatch):
     (place / "clouds.yaml").write_text(CLOUDS + "  south: {auth_type: none}\n")
-    monkeypatch.setenv("OS_CLOUD", "south")
     assert main.main(["cloud", "config"]) == 1
     assert "which cloud? " in capsys.readouterr().err
-    assert rows(capsys, "--env")["auth_type"] == ("none", f"{place}/clouds.yaml:7")
+    monkeypatch.setenv("OS_CLOUD", "south")
+    assert rows(capsys)["auth_type"] == ("none", f"{place}/clouds.yaml:7")
+    monkeypatch.setenv("OS_AUTH_TYPE", "none")
+    assert main.main(["cloud", "config", "envvars"]) == 1
+    assert rows(capsys, "envvars", "--env")["auth_type"] == ("none", "environment OS_AUTH_TYPE")
 
 
 @pytest.mark.parametrize(
