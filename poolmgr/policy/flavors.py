@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from poolmgr.config.settings import PoolLabel
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import Flavor
 
 
-def choose_flavor(flavors: Iterable[Flavor], label: PoolLabel) -> Flavor | None:
+class FlavorWish(Protocol):
+    """What a label says about its flavor."""
+
+    @property
+    def flavor_name(self) -> str | None: ...
+
+    @property
+    def min_ram_mib(self) -> int: ...
+
+
+def choose_flavor(flavors: Iterable[Flavor], label: FlavorWish) -> Flavor | None:
     """The flavor for `label` by the rules of launcher.md 7.5, or None if no flavor fits.
 
     Without `min-ram` the name or id must match exactly. With it, the first by (ram, name) with enough memory

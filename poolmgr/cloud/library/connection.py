@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from poolmgr.cloud.api import CloudInfo
+from poolmgr.cloud.api import CloudInfo, Prober
+from poolmgr.cloud.library.making import Making
+from poolmgr.cloud.library.parts import parts_of
+from poolmgr.cloud.library.records import Progress, Reach
+from poolmgr.cloud.library.removing import Removal
+from poolmgr.cloud.library.undoing import undone_on_failure
+from poolmgr.cloud.library.wishes import checked_metadata, flavor_for, public_key_of
 from poolmgr.cloud.openstack import OpenStackCloud
+from poolmgr.cloud.openstack.topology import Network
+from poolmgr.cloud.probe import SshProber
 from poolmgr.config.clouds import choose
 from poolmgr.config.settings import CloudSettings
+from poolmgr.errors import NotFound, Refused, Rejected
 from poolmgr.model.resources import Resources
-from poolmgr.model.server import LIBRARY, Flavor, Quota
+from poolmgr.model.server import (
+    LIBRARY,
+    META_LIBRARY_READY,
+    META_LIBRARY_UNTIL,
+    Flavor,
+    Listing,
+    Owner,
+    Quota,
+    Server,
+    ServerSpec,
+    ServerStatus,
+)
 from poolmgr.observe.stats import ApiCall
+from poolmgr.policy.leftovers import Leftovers, both, is_librarys, leftovers
 from poolmgr.runtime.clock import Clock, SystemClock
+
+PATIENCE = 60.0  # seconds in which a list that fails is asked for again
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def connect(
@@ -27,7 +53,6 @@ def connect(
     environ: Mapping[str, str] | None = None,
     rate: float = 0.0,
     on_call: Callable[[ApiCall], None] | None = None,
-    clock: Clock | None = None,
 ) -> Connection:
     """A connection to one cloud of clouds.yaml. Nothing is sent before its first method is called.
 
@@ -46,7 +71,7 @@ def connect(
         environ=environ,
         paths=paths,
     )
-    return Connection(settings, rate=rate, on_call=on_call, clock=clock or SystemClock())
+    return Connection(settings, rate=rate, on_call=on_call, clock=SystemClock())
 
 
 class Connection:
@@ -54,7 +79,7 @@ class Connection:
 
     Every method may raise CloudUnavailable (no answer, for as long as we were patient) and AuthFailed, and the first
     one called ConfigError and NotSupported for a cloud that cannot be used as it is configured. All other errors
-    are named with the method; all of them are PoolmgrError.
+    are named with the method; all of them are `poolmgr.errors.PoolmgrError`.
     """
 
     def __init__(
@@ -64,13 +89,15 @@ class Connection:
         clock: Clock,
         rate: float = 0.0,
         on_call: Callable[[ApiCall], None] | None = None,
+        prober: Prober | None = None,
+        new_id: Callable[[], str] | None = None,
         **options: Any,
     ) -> None:
-        """`options` go to OpenStackCloud."""
+        """`new_id` names create calls, each differently for ever. `options` go to `OpenStackCloud`."""
         self.name = settings.name
         self.region = settings.region_name
         self._clock = clock
-        self._new_id: Callable[[], str] = lambda: uuid.uuid4().hex
+        self._new_id = new_id or (lambda: uuid.uuid4().hex)
         self._cloud = OpenStackCloud(
             settings.name,
             settings,
@@ -81,6 +108,8 @@ class Connection:
             on_call=on_call,
             **options,
         )
+        self._parts = parts_of(self.name, self._cloud, prober or SshProber(clock), clock)
+        self._keys: set[str] = set()  # names of key pairs that we made sure of
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +120,8 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close the connections. Never raises; servers live on."""
+        """Close the connections and end all waiting. Never raises; servers live on."""
+        self._parts.closed.set()
         self._cloud.close()
 
     @property
@@ -99,13 +129,19 @@ class Connection:
         """API calls sent so far by `<service>.<METHOD>.<name>`, tokens and version documents included."""
         return self._cloud.calls
 
+    # -- what the cloud has ------------------------------------------------------------------------------
+
     def info(self) -> CloudInfo:
-        """What is known of the cloud after logging in; asked once."""
+        """What is known of the cloud once logged in."""
         return self._cloud.connect()
 
     def flavors(self) -> tuple[Flavor, ...]:
         """All flavors, by name; cached 5 minutes."""
         return self._cloud.flavors()
+
+    def networks(self) -> tuple[Network, ...]:
+        """All networks the project sees, by name; () where there is no Network service. Cached 10 minutes."""
+        return self._cloud.networks()
 
     def zones(self) -> tuple[str, ...]:
         """The availability zones that take servers, sorted; () where the cloud has none. Cached 5 minutes."""
@@ -118,3 +154,213 @@ class Connection:
     def quotas(self) -> tuple[Quota, ...]:
         """Every limit that the cloud tells, with its use."""
         return self._cloud.quotas()
+
+    # -- servers -----------------------------------------------------------------------------------------
+
+    def list_servers(self, *, all: bool = False) -> tuple[Server, ...]:  # noqa: A002
+        """The servers that this library made in the project, on whatever machine, by name; with `all` everyone's.
+
+        Never from a list that began before the call.
+        """
+        servers = self._listed().items.values()
+        return tuple(
+            sorted((s for s in servers if all or is_librarys(s.owner)), key=lambda s: (s.name, s.id))
+        )
+
+    def get_server(self, name_or_id: str) -> Server:
+        """One server of the project, whoever made it; of one in ERROR with its fault.
+
+        Raises NotFound, and Rejected when several have the name.
+        """
+        server = self._found(name_or_id)
+        return self._cloud.get_server(server.id) if server.status is ServerStatus.ERROR else server
+
+    def create_server(
+        self,
+        name: str,
+        *,
+        image: str,
+        flavor: str | None = None,
+        min_ram: int | None = None,
+        networks: Sequence[str] = (),
+        security_groups: Sequence[str] = (),
+        key_name: str | None = None,
+        key_file: str | None = None,
+        az: str | None = None,
+        userdata: str | None = None,
+        config_drive: bool | None = None,
+        metadata: Mapping[str, str] | None = None,
+        boot_from_volume: bool = False,
+        volume_gib: int = 50,
+        auto_ip: bool = True,
+        wait: bool = True,
+        timeout: float = 600.0,
+        reachable: Reach | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Server:
+        """A new server that is ACTIVE and has a working address, `addresses.interface_ip`.
+
+        `image`, `flavor`, `networks` and `security_groups` are names or ids; `networks` empty is the one that
+        clouds.yaml or the project makes plain. Instead of `flavor`, or with it as a part of the name, `min_ram` (MiB)
+        takes the smallest that has as much. `key_file` is a file with an SSH public key; it becomes a key pair named
+        `key_name`, or for its content, and stays. `az` None: the cloud chooses.
+        `auto_ip`: where servers need a floating IP to be reached, one is made. `reachable`: wait until that port
+        answers too. `timeout` in seconds is for all of it. `progress` is called on this thread with every step.
+
+        `wait` False returns as soon as the cloud has accepted the server, without addresses: call `finish_server`
+        within `timeout`, else it counts as half made (see `leftovers`).
+
+        Should this fail, or be interrupted by Ctrl-C, everything it made is deleted again before it raises; if even
+        that fails, a note on the error says what may be left. Raises OverQuota, NoCapacity, Rejected, ImageGone,
+        NotSupported, ConfigError for the key, and ServerFailed for a server that did not become usable.
+        """
+        self._cloud.connect()
+        spec = ServerSpec(
+            name=name,
+            flavor=flavor_for(self.name, self._cloud.flavors(), flavor, min_ram),
+            image=image,
+            image_is_id=False,
+            metadata=checked_metadata(metadata or {}),
+            networks=tuple(networks),
+            security_groups=tuple(security_groups),
+            key_name=self._key(key_name, key_file),
+            az=az,
+            config_drive=config_drive,
+            userdata=userdata,
+            boot_from_volume=boot_from_volume,
+            volume_gib=volume_gib,
+        )
+        owner = Owner(provider=self.name, node_id=self._new_id(), deployment=LIBRARY, attempt=1)
+        marks = {**owner.metadata(), META_LIBRARY_UNTIL: str(int(self._clock.time() + timeout))}
+        if not wait and not auto_ip:
+            marks[META_LIBRARY_READY] = "yes"  # nothing will be left to be done
+        spec = replace(spec, metadata={**spec.metadata, **marks})
+        making = Making(
+            self._parts,
+            lambda: self._cloud.create_server(spec),
+            name=name,
+            owner=owner,
+            on_volume=boot_from_volume,
+            auto_ip=auto_ip,
+            reach=reachable,
+            timeout=timeout,
+            tell=progress or (lambda _: None),
+        )
+        with undone_on_failure(self._parts, making):
+            if wait:
+                return making.run()
+            server_id = making.begin()
+        return Server(id=server_id, name=name, status=ServerStatus.BUILD, metadata=spec.metadata)
+
+    def finish_server(
+        self,
+        name_or_id: str,
+        *,
+        auto_ip: bool = True,
+        timeout: float = 600.0,
+        reachable: Reach | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Server:
+        """What `create_server` would have waited for, for a server begun with `wait=False`. May be repeated.
+
+        A failure deletes nothing. Raises NotFound, OverQuota, NoCapacity, Rejected, ServerFailed, and Refused for a
+        server that this library did not make.
+        """
+        server = self._found(name_or_id)
+        if server.owner is None or not is_librarys(server.owner):
+            raise Refused(f"cloud {self.name}: server {server.name} was not made by this library")
+        making = Making(
+            self._parts,
+            lambda: server.id,
+            name=server.name,
+            owner=server.owner,
+            on_volume=server.image_id is None,
+            auto_ip=auto_ip,
+            reach=reachable,
+            timeout=timeout,
+            tell=progress or (lambda _: None),
+        )
+        return making.run()
+
+    def delete_server(
+        self, name_or_id: str, *, wait: bool = True, timeout: float = 600.0, force: bool = False
+    ) -> None:
+        """Delete a server and, of those made by this library, its floating IPs, ports and volumes.
+
+        With `wait` it returns when all of them are gone, else when the cloud has accepted the deletion; what can
+        only be deleted after the server is then left to `clean`. Raises NotFound when there is none of the name,
+        Rejected when there are several, CloudUnavailable when it is not gone after `timeout` seconds, and, unless
+        `force`, Refused for a launcher's node.
+        """
+        server = self._found(name_or_id)
+        owner = server.owner
+        if owner is not None and not is_librarys(owner) and not force:
+            raise Refused(
+                f"cloud {self.name}: server {server.name} ({server.id}) is node {owner.node_id} of a launcher's "
+                f"provider {owner.provider}: delete it with `poolmgr delete {owner.node_id}`, or by force"
+            )
+        removal = Removal(
+            self._parts,
+            server_ids=[server.id],
+            owners=[owner] if owner and is_librarys(owner) else [],
+            volumes=() if server.volumes else None,
+        )
+        if wait:
+            removal.run(timeout)
+        else:
+            removal.ask()
+
+    def console(self, name_or_id: str) -> str:
+        """The last 2,000 lines of a server's console, "" if the cloud has none (yet). Raises as `get_server`."""
+        return self._cloud.console(self._found(name_or_id).id)
+
+    # -- what killed programs left behind ----------------------------------------------------------------
+
+    def leftovers(self) -> Leftovers:
+        """Servers half made by programs that were killed, and what lost its server; see `policy.leftovers`."""
+        deadline = self._clock.monotonic() + PATIENCE
+        ips = self._parts.floating_ips.fresh(deadline=deadline)
+        ports = self._parts.ports.fresh(deadline=deadline)
+        volumes = self._parts.volumes.fresh(deadline=deadline)
+        return leftovers(self._listed(), ips, ports, volumes, now=self._clock.time())
+
+    def clean(self, found: Leftovers, *, timeout: float = 600.0) -> Leftovers:
+        """Delete `found`, as `leftovers` told it, until it is gone; returns what was deleted.
+
+        First it looks again, 10 seconds later or, where ports are made before their servers, 60: a cloud's lists may
+        lack something for a while. Raises CloudUnavailable when not all is gone after `timeout` seconds.
+        """
+        tuning = self._parts.tuning
+        early_ports = found.ports and self._cloud.connect().precreates_ports
+        self._parts.pause(tuning.young_server if early_ports else tuning.unknown_spacing)
+        sure = both(found, self.leftovers())
+        if sure:
+            Removal(self._parts, owners=sure.owners(), volumes=()).run(timeout)
+        return sure
+
+    def _listed(self) -> Listing[Server]:
+        return self._parts.servers.fresh(deadline=self._clock.monotonic() + PATIENCE)
+
+    def _found(self, name_or_id: str) -> Server:
+        servers = self._listed().items
+        if name_or_id in servers:
+            return servers[name_or_id]
+        named = [s for s in servers.values() if s.name == name_or_id and s.status is not ServerStatus.DELETED]
+        if len(named) > 1:
+            ids = ", ".join(sorted(server.id for server in named))
+            raise Rejected(f"cloud {self.name}: several servers are called {name_or_id}, use an id: {ids}")
+        if named:
+            return named[0]
+        if UUID.fullmatch(name_or_id):
+            return self._cloud.get_server(name_or_id)  # lists may lag behind
+        raise NotFound(f"cloud {self.name}: no server {name_or_id}")
+
+    def _key(self, name: str | None, file: str | None) -> str | None:
+        if file is None:
+            return name
+        key = public_key_of(file)
+        name = name or key.name
+        if name not in self._keys:
+            self._cloud.import_key(name, key.text)
+            self._keys.add(name)
+        return name
