@@ -38,12 +38,13 @@ from typing import Any
 class PoolmgrError(Exception):
     """The base of all of them.
 
-    `reason` is a stable word for what is wrong, `remedy` what to do about it, which ends the text; both "" where
-    the text says all there is. `model.trouble` has the words for clouds.
+    `reason` is a stable word for what is wrong, `remedy` what to do about it, which ends the text after `message`;
+    both "" where the message says all there is. `model.trouble` has the words for clouds.
     """
 
     def __init__(self, message: str = "", *, reason: str = "", remedy: str = "") -> None:
         super().__init__(f"{message}; {remedy}" if remedy else message)
+        self.message = message
         self.reason = reason
         self.remedy = remedy
 

@@ -25,6 +25,11 @@ class Trouble(enum.Enum):
         trouble.remedy = remedy
         return trouble
 
+    @classmethod
+    def of(cls, word: str) -> Self | None:
+        """The trouble of that word, as errors have it in `reason`; None for a word that is none."""
+        return next((trouble for trouble in cls if trouble.value == word), None)
+
     def error(self, leaf: type[E], message: str, **more: Any) -> E:
         """An error whose text is `message` and then what to do."""
         return leaf(message, reason=self.value, remedy=self.remedy, **more)
@@ -183,6 +188,10 @@ class Trouble(enum.Enum):
     NO_NAT_SOURCE = (
         "no-nat-source",
         "set requires_floating_ip: false in clouds.yaml, or ask the cloud's operator for an external network",
+    )
+    NO_FLOATING_IPS = (
+        "no-floating-ips",
+        "if the cloud's Compute service makes floating IPs, set floating_ip_source: nova in clouds.yaml, else null",
     )
     GROUP_UNKNOWN = "group-unknown", "use one of those names, or an id; case matters"
     GROUP_AMBIGUOUS = "group-ambiguous", "use one of the ids instead of the name"

@@ -498,7 +498,7 @@ def test_version_documents_are_asked_for_without_the_token_first(rude):
 def test_an_answer_that_breaks_off_is_no_answer(rude):
     stage, _, handler = rude
     handler.answers["/v2.1/servers/detail"] = (200, {"Content-Type": "text/html"}, b"<html>welcome</html>")
-    with pytest.raises(CloudUnavailable, match="with a web page .*proxy or login page is in the way"):
+    with pytest.raises(CloudUnavailable, match=r"with a web page .*proxy or login page is in the way"):
         stage.cloud.list_servers()
 
 

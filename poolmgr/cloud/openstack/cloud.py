@@ -139,7 +139,7 @@ class OpenStackCloud:
             check_without_network(settings)
         plan = self._floating_ips.plan() if may_come_up(settings) else NatPlan()
         if plan.problem and settings.requires_floating_ip:
-            raise ConfigError(f"cloud {settings.name}: {plan.problem}")
+            raise plan.problem.error(ConfigError, settings.name)
         return CloudInfo(
             cloud=settings.name,
             region=self._region,
@@ -297,14 +297,15 @@ def refuse_unsupported(settings: CloudSettings) -> None:
 
 def check_networks(settings: CloudSettings, topology: Topology) -> None:
     """Raises ConfigError naming every network of clouds.yaml that the cloud does not have as named."""
-    problems = []
+    problems, reasons = [], []
     for network in settings.networks:
         try:
             topology.pick(network.name)
         except PoolmgrError as error:
             problems.append(f"cloud {settings.name}: {error}")
+            reasons.append(error.reason)
     if problems:
-        raise ConfigError("; ".join(problems), problems)
+        raise ConfigError("; ".join(problems), problems, reason=reasons[0])
 
 
 def check_without_network(settings: CloudSettings) -> None:

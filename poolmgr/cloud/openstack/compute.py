@@ -19,6 +19,7 @@ from poolmgr.cloud.openstack.service import Service
 from poolmgr.errors import CloudUnavailable, ConfigError, NotFound, OutcomeUnknown, Rejected
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import Flavor, Quota
+from poolmgr.model.trouble import Trouble
 from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,8 @@ class Compute:
         document = self._service.get(f"/servers/{server_id}").json()
         found = document.get("server")
         if not isinstance(found, dict) or "id" not in found:
-            raise CloudUnavailable(f"compute: server {server_id}: the answer has no server in it")
+            where = f"cloud {self._service.cloud}: compute: server {server_id}"
+            raise CloudUnavailable(f"{where}: the answer has no server in it")
         return found
 
     def delete(self, server_id: str, *, at_once: bool = False) -> None:
@@ -143,7 +145,10 @@ class Compute:
         except (Rejected, OutcomeUnknown):  # 409: there is one
             found = self._service.get(f"/os-keypairs/{quote(name, safe='')}").json().get("keypair") or {}
             if str(found.get("public_key", "")).split()[:2] != public_key.split()[:2]:
-                raise ConfigError(f"key pair {name}: the cloud has another key of this name") from None
+                message = (
+                    f"cloud {self._service.cloud}: key pair {name}: the login has another key of this name"
+                )
+                raise Trouble.KEY_PAIR_DIFFERS.error(ConfigError, message) from None
 
     def delete_key(self, name: str) -> None:
         """NotFound is success."""
@@ -153,10 +158,8 @@ class Compute:
             log.debug("key pair %s is gone already", name)
 
     def _read_flavors(self) -> Mapping[str, Flavor]:
-        pages = self._service.list("/flavors/detail", "flavors")
-        if not pages.complete:
-            raise CloudUnavailable("compute: the list of flavors could not be read to its end")
-        flavors = sorted((flavor_of(raw) for raw in pages.items), key=lambda f: (f.name, f.id))
+        found = self._service.whole("/flavors/detail", "flavors")
+        flavors = sorted((flavor_of(raw) for raw in found), key=lambda f: (f.name, f.id))
         return {flavor.id: flavor for flavor in flavors}
 
     def _read_zones(self) -> tuple[str, ...]:

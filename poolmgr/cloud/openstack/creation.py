@@ -14,7 +14,7 @@ from typing import Any
 
 from poolmgr.cloud.openstack.boot import create_body
 from poolmgr.cloud.openstack.compute import Compute
-from poolmgr.cloud.openstack.errors import StaleName
+from poolmgr.cloud.openstack.errors import StaleName, in_name_of
 from poolmgr.cloud.openstack.floating import GuestPort
 from poolmgr.cloud.openstack.image import Images
 from poolmgr.cloud.openstack.network import Networks
@@ -22,6 +22,7 @@ from poolmgr.cloud.openstack.topology import Network, groups_for_all, networks_t
 from poolmgr.config.settings import CloudSettings, NetworkApi
 from poolmgr.errors import CloudError, CloudUnavailable, ImageGone, NotFound, OutcomeUnknown, Rejected
 from poolmgr.model.server import ServerSpec, owner_of_metadata
+from poolmgr.model.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -46,21 +47,26 @@ class Creator:
     def create(self, spec: ServerSpec) -> Made:
         """See `Cloud.create_server`."""
         try:
-            return self._create(spec)
+            with in_name_of(self._settings.name):
+                return self._create(spec)
         except (StaleName, NotFound, ImageGone) as error:
             if isinstance(error, ImageGone) and spec.image_is_id:
                 raise
             log.info("cloud %s: create is tried again with fresh lists: %s", self._settings.name, error)
         self._drop_caches()  # a 4xx: nothing was made, so sending once more is safe
         try:
-            return self._create(spec)
+            with in_name_of(self._settings.name):
+                return self._create(spec)
         except NotFound as error:
-            raise Rejected(str(error), request_id=error.request_id) from error
+            raise Rejected(
+                error.message, request_id=error.request_id, reason=error.reason, remedy=error.remedy
+            ) from error
 
     def _create(self, spec: ServerSpec) -> Made:
         image_id = spec.image if spec.image_is_id else self._images.find(spec.image)
         if image_id is None:
-            raise Rejected(f"cloud {self._settings.name}: no active image {spec.image}")
+            message = f"cloud {self._settings.name}: no active image {spec.image}"
+            raise Trouble.IMAGE_UNKNOWN.error(Rejected, message)
         groups = self._groups(spec)
         if not self._networks.present():
             networks = [{"uuid": name} for name in spec.networks]

@@ -16,6 +16,7 @@ from poolmgr.cloud.openstack.versions import (
     Version,
     best_microversion,
     endpoint_in,
+    interfaces_in,
     regions_in,
     root_of,
     version_in_path,
@@ -25,6 +26,7 @@ from poolmgr.cloud.openstack.versions import (
 )
 from poolmgr.config.settings import CloudService, CloudSettings
 from poolmgr.errors import AuthFailed, CloudError, CloudUnavailable, ConfigError, NotSupported
+from poolmgr.model.trouble import Trouble
 from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,9 @@ class Discovery:
         self._services = services
         self._clock = clock
         self._lock = threading.Lock()
+        self._looking: dict[
+            str, threading.Lock
+        ] = {}  # one for each service: one that hangs holds up no other
         self._entries: dict[str, _Entry] = {}
 
     def find(self, service: str) -> Endpoint | None:
@@ -79,6 +84,8 @@ class Discovery:
         Raises ConfigError when the settings cannot be met, NotSupported for a version that we do not speak.
         """
         with self._lock:
+            looking = self._looking.setdefault(service, threading.Lock())
+        with looking:
             entry = self._entries.get(service)
             if entry is None or self._clock.monotonic() - entry.found_at > TTL:
                 entry = self._entries[service] = self._refreshed(service, entry)
@@ -88,7 +95,7 @@ class Discovery:
         """As `find`, but a missing service is a ConfigError."""
         endpoint = self.find(service)
         if endpoint is None:
-            raise ConfigError(self._missing(service))
+            raise self._missing(service)
         return endpoint
 
     def forget(self, service: str) -> None:
@@ -122,7 +129,8 @@ class Discovery:
         if access is None:
             return self._session.plugin_endpoint()
         if not access.has_service_catalog():
-            raise AuthFailed(f"cloud {self._settings.name}: the token has no catalog: name a project in auth")
+            message = f"cloud {self._settings.name}: {service}: the token has no catalog of services"
+            raise Trouble.NO_PROJECT.error(AuthFailed, message)
         types = (wanted.service_type,) if wanted.service_type else TYPES[service]
         return endpoint_in(
             access.service_catalog.normalize_catalog(),
@@ -140,9 +148,8 @@ class Discovery:
         try:
             return override % ids
         except (KeyError, ValueError, TypeError) as error:
-            raise ConfigError(
-                f"cloud {self._settings.name}: endpoint override {override}: {error}"
-            ) from error
+            message = f"cloud {self._settings.name}: endpoint override {override}: {error}"
+            raise Trouble.BAD_OVERRIDE.error(ConfigError, message) from error
 
     def _versioned(self, service: str, wanted: CloudService, url: str) -> Endpoint:
         match service:
@@ -170,7 +177,11 @@ class Discovery:
                 base = versioned_url(asked, ranged)  # an old catalog entry beside a newer service
             return Endpoint(url=base + tail, microversion=self._microversion(wanted, ranged))
         if wanted.default_microversion:
-            raise ConfigError(f"cloud {self._settings.name}: {bare} tells no microversions, one is asked for")
+            message = (
+                f"cloud {self._settings.name}: compute: microversion {wanted.default_microversion} is asked for, and "
+                f"{bare} tells of none"
+            )
+            raise Trouble.MICROVERSION_NOT_OFFERED.error(ConfigError, message)
         return Endpoint(url=url.rstrip("/"))
 
     def _microversion(self, wanted: CloudService, version: Version) -> str | None:
@@ -178,7 +189,8 @@ class Discovery:
         try:
             return best_microversion(version.minimum, version.maximum, asked)
         except ValueError as error:
-            raise ConfigError(f"cloud {self._settings.name}: compute: {error}") from error
+            message = f"cloud {self._settings.name}: compute: {error}"
+            raise Trouble.MICROVERSION_NOT_OFFERED.error(ConfigError, message) from error
 
     def _image(self, wanted: CloudService, url: str) -> Endpoint:
         bare = without_project(url, self._project_in(url))
@@ -215,18 +227,27 @@ class Discovery:
         except AuthFailed:
             return self._session.send(service, "GET", url)
 
-    def _missing(self, service: str) -> str:
+    def _missing(self, service: str) -> ConfigError:
+        """Why there is none."""
+        wanted = self._settings.service(service.replace("-", "_"))
         where = f"cloud {self._settings.name}: no {service} service"
-        if not self._settings.service(service.replace("-", "_")).present:
-            return f"{where}: has_{service.replace('-', '_')} is false"
+        if not wanted.present:
+            message = f"{where}: has_{service.replace('-', '_')} is false"
+            return Trouble.SERVICE_DENIED.error(ConfigError, message)
         access = self._session.access()
         if access is None:
-            return f"{where}: this auth_type has no catalog, set {service}_endpoint_override"
-        regions = ", ".join(regions_in(access.service_catalog.normalize_catalog())) or "none"
+            return Trouble.NO_CATALOG.error(ConfigError, f"{where}: this auth_type has no catalog")
+        catalog = access.service_catalog.normalize_catalog()
+        regions = regions_in(catalog)
         region = f" in region {self._region}" if self._region else ""
-        return (
-            f"{where}{region} for the configured interface (regions of the catalog: {regions}; case matters)"
-        )
+        if self._region and self._region not in regions:
+            message = f"{where}{region} (regions of the catalog: {', '.join(regions) or 'none'})"
+            return Trouble.REGION_UNKNOWN.error(ConfigError, message)
+        types = (wanted.service_type,) if wanted.service_type else TYPES[service]
+        interfaces = interfaces_in(catalog, types, region=self._region)
+        has = f"the catalog has its {', '.join(interfaces)}" if interfaces else "not in the catalog"
+        message = f"{where}{region} with interface {' or '.join(wanted.interfaces)} ({has})"
+        return Trouble.SERVICE_MISSING.error(ConfigError, message)
 
 
 def _words(endpoint: Endpoint) -> tuple[str, str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from poolmgr.errors import (
     AuthFailed,
     CloudError,
     CloudUnavailable,
+    ConfigError,
     ImageGone,
     NoCapacity,
     NotFound,
@@ -201,6 +203,17 @@ def error_of(failure: Failure, *, repeatable: bool) -> CloudError:
     if rule.trouble is None:
         return leaf(str(failure), **more)
     return rule.trouble.error(leaf, str(failure), **more)
+
+
+@contextmanager
+def in_name_of(cloud: str) -> Iterator[None]:
+    """Errors of pure functions, which know no cloud, pass with its name before their text."""
+    try:
+        yield
+    except (CloudError, ConfigError) as error:
+        if not str(error).startswith("cloud "):
+            error.args = (f"cloud {cloud}: {error}",)
+        raise
 
 
 def failure_of(call: Call, status: int, headers: Mapping[str, str], body: bytes, now: float) -> Failure:

@@ -84,7 +84,7 @@ class Exposer:
             case Leave(reason):
                 log.debug("server %s gets no floating IP: %s", server.id, reason)
                 return None
-            case Refuse(message):
-                raise Rejected(f"cloud {self._settings.name}: {message}")
+            case Refuse() as refusal:
+                raise refusal.error(Rejected, self._settings.name)
             case bind:
                 return self._floating_ips.give(server, owner, bind)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from poolmgr.cloud.openstack.topology import Network, Topology
 from poolmgr.config.settings import CloudSettings
 from poolmgr.errors import PoolmgrError
 from poolmgr.model.server import Addresses
+from poolmgr.model.trouble import Trouble
+
+E = TypeVar("E", bound=PoolmgrError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +30,7 @@ class NatPlan:
 
     source: str | None = None
     destinations: frozenset[str] | None = frozenset()
-    problem: str = ""
+    problem: Refuse | None = None
 
     @property
     def usable(self) -> bool:
@@ -62,9 +66,13 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """One is needed and cannot be had as things are configured: `message` says what to change."""
+    """One is needed and cannot be had as things are configured."""
 
     message: str
+    trouble: Trouble
+
+    def error(self, leaf: type[E], cloud: str) -> E:
+        return self.trouble.error(leaf, f"cloud {cloud}: {self.message}")
 
 
 Decision = Leave | Bind | Refuse
@@ -80,7 +88,7 @@ def nat_plan(settings: CloudSettings, topology: Topology) -> NatPlan:
         try:
             return NatPlan(source=source, destinations=frozenset({topology.pick(said[0].name).id}))
         except PoolmgrError as error:
-            return NatPlan(problem=f"nat_destination: {error}")
+            return NatPlan(problem=_misnamed("nat_destination", error))
     return NatPlan(source=source, destinations=_destinations(source, topology))
 
 
@@ -89,22 +97,25 @@ def pool_plan(settings: CloudSettings, pools: Sequence[str]) -> NatPlan:
     said = [network.name for network in settings.networks if network.nat_source]
     if said and said[0] not in pools:
         known = ", ".join(sorted(pools)) or "none"
-        return NatPlan(
-            problem=f"nat_source: floating IP pool {said[0]}: not found (the cloud's pools: {known})"
-        )
+        message = f"nat_source: floating IP pool {said[0]}: not found (the cloud's pools: {known})"
+        return NatPlan(problem=Refuse(message, Trouble.NETWORK_UNKNOWN))
     choice = said[:1] or list(pools)
     if len(choice) > 1:
         listed = ", ".join(sorted(choice))
-        return NatPlan(problem=f"there are several pools, name one as nat_source in clouds.yaml: {listed}")
+        message = f"there are several pools that floating IPs could come from: {listed}"
+        return NatPlan(problem=Refuse(message, Trouble.SEVERAL_NAT_SOURCES))
     return NatPlan(source=choice[0], destinations=None) if choice else NatPlan()
 
 
 def decide(settings: CloudSettings, plan: NatPlan) -> Decision:
     """What to do for a server that `no_need` knows no reason against."""
     if plan.source is None:
-        if settings.requires_floating_ip or plan.problem:
-            missing = plan.problem or "no external network or pool is visible to take floating IPs from"
-            return Refuse(f"a floating IP is needed, but {missing}")
+        problem = plan.problem
+        if settings.requires_floating_ip and problem is None:
+            missing = "no external network or pool is visible to take floating IPs from"
+            problem = Refuse(missing, Trouble.NO_NAT_SOURCE)
+        if problem is not None:
+            return Refuse(f"a floating IP is needed, but {problem.message}", problem.trouble)
         return Leave("no source of floating IPs")
     if plan.destinations is None:
         return Bind(plan.source, frozenset())
@@ -136,30 +147,36 @@ def no_need(addresses: Addresses, settings: CloudSettings, *, auto: bool) -> str
     return next((reason for holds, reason in reasons if holds), "")
 
 
-def _source(settings: CloudSettings, topology: Topology) -> tuple[str | None, str]:
+def _source(settings: CloudSettings, topology: Topology) -> tuple[str | None, Refuse | None]:
     """(id of the network floating IPs come from or None, why none can be chosen)."""
     said = [network for network in settings.networks if network.nat_source]
     if said:
         try:
-            return topology.pick(said[0].name).id, ""
+            return topology.pick(said[0].name).id, None
         except PoolmgrError as error:
-            return None, f"nat_source: {error}"
+            return None, _misnamed("nat_source", error)
     if not settings.use_external_network:
-        return None, ""
+        return None, None
     external = [n for n in topology.networks.values() if n.external and n.admin_up and _has_v4(n, topology)]
     if len(external) == 1:
-        return external[0].id, ""
+        return external[0].id, None
     gateways = {
         router.gateway_network_id
         for router in topology.routers.values()
         if router.admin_up and router.gateway_network_id
     }
     if len(gateways) == 1:
-        return gateways.pop(), ""
+        return gateways.pop(), None
     if len(external) > 1:
         listed = ", ".join(sorted(f"{network.name} ({network.id})" for network in external))
-        return None, f"several networks could be their source, set nat_source on one in clouds.yaml: {listed}"
-    return None, ""
+        message = f"several networks could be the source of floating IPs: {listed}"
+        return None, Refuse(message, Trouble.SEVERAL_NAT_SOURCES)
+    return None, None
+
+
+def _misnamed(flag: str, error: PoolmgrError) -> Refuse:
+    """A network with `flag` in clouds.yaml is not one that can be used."""
+    return Refuse(f"{flag}: {error.message}", Trouble.of(error.reason) or Trouble.NETWORK_UNKNOWN)
 
 
 def _has_v4(network: Network, topology: Topology) -> bool:
@@ -191,7 +208,8 @@ def port_for(
     networks = sorted({port.network_id for port in fit})
     if len(networks) > 1:
         listed = ", ".join(networks)
-        return Refuse(f"several of the server's networks could have it, set nat_destination on one: {listed}")
+        message = f"several of the server's networks could have a floating IP: {listed}"
+        return Refuse(message, Trouble.SEVERAL_NAT_DESTINATIONS)
     own = [port for port in fit if addresses.fixed_v4 in port.fixed_v4]
     return next(iter(own + fit), None)
 

@@ -17,6 +17,7 @@ from poolmgr.cloud.openstack.network import Networks
 from poolmgr.config.settings import CloudSettings
 from poolmgr.errors import CloudError, CloudUnavailable, NotFound, OutcomeUnknown, Rejected
 from poolmgr.model.server import FloatingIp, Listing, Owner, Server
+from poolmgr.model.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +54,8 @@ class NeutronFloatingIps:
         except AlreadyBound:
             return self._adopted(port, owner)
         except NoSuchApi as error:
-            raise Rejected(
-                f"{error}: if its Compute service makes floating IPs, set floating_ip_source: nova in clouds.yaml",
-                request_id=error.request_id,
+            raise Trouble.NO_FLOATING_IPS.error(
+                Rejected, error.message, request_id=error.request_id
             ) from error
         except OutcomeUnknown:
             found = self._found(port, owner)
@@ -82,7 +82,7 @@ class NeutronFloatingIps:
             raise NotFound(f"cloud {self._settings.name}: server {server.id} has no port (any more)")
         port = port_for(ports, bind, server.addresses, self._networks.topology())
         if isinstance(port, Refuse):
-            raise Rejected(f"cloud {self._settings.name}: {port.message}")
+            raise port.error(Rejected, self._settings.name)
         if port is None and self._settings.requires_floating_ip:
             raise Rejected(
                 f"cloud {self._settings.name}: no port of server {server.id} can have a floating IP"

@@ -18,8 +18,9 @@ from poolmgr.cloud.openstack.topology import (
     router_of,
     subnet_of,
 )
-from poolmgr.errors import CloudError, CloudUnavailable, NotFound, OutcomeUnknown, Rejected
+from poolmgr.errors import CloudError, NotFound, OutcomeUnknown, Rejected
 from poolmgr.model.server import FloatingIp, Listing, Port, Quota, owner_of_tag
+from poolmgr.model.trouble import Trouble
 from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Networks:
             "device_id": server_id,
             "fields": ["id", "network_id", "fixed_ips", "mac_address", "device_id"],
         }
-        found = self._whole("/ports", "ports", query)
+        found = self._service.whole("/ports", "ports", query)
         return tuple(_guest_port(raw) for raw in found if raw.get("device_id", server_id) == server_id)
 
     def quotas(self) -> tuple[Quota, ...]:
@@ -113,7 +114,7 @@ class Networks:
 
     def unbound_ports(self, tag: str) -> tuple[str, ...]:
         """Ids of the ports that bear `tag` and belong to no server."""
-        found = self._whole("/ports", "ports", {"name": tag, "fields": ["id", "name", "device_id"]})
+        found = self._service.whole("/ports", "ports", {"name": tag, "fields": ["id", "name", "device_id"]})
         return tuple(raw["id"] for raw in found if raw.get("name") == tag and not raw.get("device_id"))
 
     def list_ports(self) -> Listing[Port]:
@@ -134,7 +135,7 @@ class Networks:
 
     def floating_ips_on(self, port_id: str) -> tuple[FloatingIp, ...]:
         """Those bound to a port."""
-        found = self._whole("/floatingips", "floatingips", {"port_id": port_id})
+        found = self._service.whole("/floatingips", "floatingips", {"port_id": port_id})
         return tuple(floating_ip_of(raw) for raw in found if raw.get("port_id") == port_id)
 
     def create_floating_ip(self, source: str, port_id: str, fixed_v4: str, tag: str) -> FloatingIp:
@@ -172,17 +173,10 @@ class Networks:
             complete=pages.complete,
         )
 
-    def _whole(self, path: str, collection: str, query: Query) -> list[dict[str, Any]]:
-        """A list of which a part is of no use. Raises CloudUnavailable if a page is missing."""
-        pages = self._service.list(path, collection, query)
-        if not pages.complete:
-            raise CloudUnavailable(f"network: the list of {collection} could not be read to its end")
-        return pages.items
-
     def _read_topology(self) -> Topology:
-        networks = self._whole("/networks", "networks", {"fields": list(NETWORK_FIELDS)})
+        networks = self._service.whole("/networks", "networks", {"fields": list(NETWORK_FIELDS)})
         subnet_fields = ["id", "network_id", "cidr", "ip_version", "gateway_ip"]
-        subnets = self._whole("/subnets", "subnets", {"fields": subnet_fields})
+        subnets = self._service.whole("/subnets", "subnets", {"fields": subnet_fields})
         routers, interfaces = self._read_routers()
         return Topology(
             networks={raw["id"]: network_of(raw) for raw in networks},
@@ -195,11 +189,11 @@ class Networks:
         """The project's routers and their interfaces; none where the cloud does not show them."""
         try:
             fields = ["id", "external_gateway_info", "admin_state_up"]
-            routers = self._whole("/routers", "routers", {"fields": fields})
+            routers = self._service.whole("/routers", "routers", {"fields": fields})
             if not any(raw.get("external_gateway_info") for raw in routers):
                 return routers, []
             query: Query = {"device_owner": list(ROUTER_PORTS), "fields": ["id", "device_id", "fixed_ips"]}
-            return routers, self._whole("/ports", "ports", query)
+            return routers, self._service.whole("/ports", "ports", query)
         except (Forbidden, NotFound) as error:
             log.debug("the cloud shows no routers: %s", error)
             return [], []
@@ -211,7 +205,7 @@ class Networks:
         if project_id:  # an administrator would see the groups of all projects
             query = {**query, "project_id": project_id}
         groups: dict[str, tuple[str, ...]] = {}
-        for raw in self._whole("/security-groups", "security_groups", query):
+        for raw in self._service.whole("/security-groups", "security_groups", query):
             owner = raw.get("project_id") or raw.get("tenant_id") or project_id
             if owner == project_id:
                 groups[raw["name"]] = (*groups.get(raw["name"], ()), raw["id"])
@@ -220,11 +214,14 @@ class Networks:
 
     def _group_id(self, name: str) -> str:
         ids = self._groups.get().get(name, ())
+        where = f"cloud {self._service.cloud}: security group {name}"
         if len(ids) > 1:
-            raise Rejected(f"security group {name}: several have this name, use an id: {', '.join(ids)}")
+            message = f"{where}: several have this name: {', '.join(sorted(ids))}"
+            raise Trouble.GROUP_AMBIGUOUS.error(Rejected, message)
         if not ids:
-            known = ", ".join(sorted(self._groups.get())) or "none"
-            raise StaleName(f"security group {name}: not found (the project's groups: {known})")
+            names = sorted(known for known in self._groups.get() if known not in self._groups.get()[known])
+            message = f"{where}: not found (groups of the project: {', '.join(names) or 'none'})"
+            raise Trouble.GROUP_UNKNOWN.error(StaleName, message)
         return ids[0]
 
 

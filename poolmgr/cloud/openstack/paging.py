@@ -6,7 +6,6 @@ following one to a foreign host would hand out the token.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from urllib.parse import parse_qs, urlsplit
 from poolmgr.cloud.openstack.session import Answer
 from poolmgr.cloud.openstack.timestamps import epoch_of_http_date
 from poolmgr.errors import AuthFailed, CloudError
-
-log = logging.getLogger(__name__)
 
 Query = Mapping[str, str | list[str]]
 
@@ -33,6 +30,7 @@ class Pages:
 
     items: list[dict[str, Any]]
     complete: bool
+    problem: str = ""  # why it is not
     answered_at: float | None = None
 
 
@@ -52,15 +50,14 @@ def read_pages(fetch: Callable[[Query], Answer], collection: str, query: Query) 
         except CloudError as error:
             if len(seen) == 1:
                 raise
-            log.warning("list is incomplete after %d items: %s", len(items), error)
-            return Pages(items=items, complete=False, answered_at=answered_at)
+            return Pages(items=items, complete=False, problem=str(error), answered_at=answered_at)
         if len(seen) == 1:
             answered_at = epoch_of_http_date(answer.headers.get("date", ""))
         items.extend(document.get(collection) or ())
         now = next_query(document, collection, answer.headers)
         if now in seen:
-            log.warning("%s: page %d links back to an earlier page", answer.call, len(seen))
-            return Pages(items=items, complete=False, answered_at=answered_at)
+            problem = f"{answer.call}: page {len(seen)} links back to an earlier page"
+            return Pages(items=items, complete=False, problem=problem, answered_at=answered_at)
     return Pages(items=items, complete=True, answered_at=answered_at)
 
 

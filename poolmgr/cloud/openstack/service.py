@@ -5,6 +5,7 @@ Reads and calls that name what they act on are repeated when they fail (retry.py
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +16,10 @@ from poolmgr.cloud.openstack.gate import Timeouts
 from poolmgr.cloud.openstack.paging import Pages, read_pages
 from poolmgr.cloud.openstack.retry import Retrier
 from poolmgr.cloud.openstack.session import Answer, Session
-from poolmgr.errors import NotFound
+from poolmgr.errors import CloudUnavailable, NotFound
+from poolmgr.model.trouble import Trouble
+
+log = logging.getLogger(__name__)
 
 Query = Mapping[str, str | list[str]]
 
@@ -41,6 +45,11 @@ class Service:
         self._discovery = discovery
         self._retrier = retrier
 
+    @property
+    def cloud(self) -> str:
+        """Its name in clouds.yaml."""
+        return self._session.cloud
+
     def endpoint(self) -> Endpoint | None:
         """Where the service is; None when the cloud has none."""
         return self._discovery.find(self.name)
@@ -59,13 +68,33 @@ class Service:
         """A POST that only asks something (nova's actions): sent once, no harm if done twice."""
         return self._send("POST", path, body, timeouts=timeouts, repeatable=True)
 
+    def whole(self, path: str, collection: str, query: Query | None = None) -> list[dict[str, Any]]:
+        """A list of which a part is of no use. Raises CloudUnavailable if a page is missing."""
+        pages = self._pages(path, collection, query)
+        if not pages.complete:
+            message = (
+                f"cloud {self.cloud}: {self.name}: the list of {collection} breaks off after {len(pages.items)}: "
+                f"{pages.problem}"
+            )
+            raise Trouble.LIST_CUT_SHORT.error(CloudUnavailable, message)
+        return pages.items
+
     def list(self, path: str, collection: str, query: Query | None = None) -> Pages:
         """All pages of a list. The first page raises; a later one that fails makes it incomplete."""
+        pages = self._pages(path, collection, query)
+        if not pages.complete:
+            log.warning(
+                "the list of %s is incomplete after %d: %s", collection, len(pages.items), pages.problem
+            )
+        return pages
+
+    def _pages(self, path: str, collection: str, query: Query | None) -> Pages:
         try:
             return read_pages(lambda more: self.get(path, more), collection, query or {})
-        except NotFound:  # a list always exists where a service is
+        except NotFound as error:  # a list always exists where a service is
             self._discovery.forget(self.name)
-            raise
+            again = Trouble.WRONG_ENDPOINT.error(type(error), str(error), request_id=error.request_id)
+            raise again from error
 
     def _repeated(self, method: str, path: str, *, timeouts: Timeouts | None = None) -> Answer:
         return self._retrier.run(lambda: self._send(method, path, timeouts=timeouts))

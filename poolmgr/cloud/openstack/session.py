@@ -80,7 +80,7 @@ class Session:
     def __init__(
         self, settings: CloudSettings, gate: Gate, clock: Clock, *, new_id: Callable[[], str]
     ) -> None:
-        self._cloud = settings.name
+        self.cloud = settings.name
         self._settings = settings
         self._clock = clock
         self._new_id = new_id
@@ -145,7 +145,7 @@ class Session:
         Raises the leaves of `errors.RULES`; CloudUnavailable when there was no answer, or OutcomeUnknown
         when a POST that is not repeatable may have been carried out.
         """
-        call = Call(self._cloud, service, method, url)
+        call = Call(self.cloud, service, method, url)
         lost_is_open = method == "POST" and not repeatable
         wanted = dict(headers or {})
         wanted["X-Openstack-Request-Id"] = f"req-{self._new_id()}"

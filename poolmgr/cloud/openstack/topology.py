@@ -12,6 +12,7 @@ from typing import Any
 from poolmgr.cloud.openstack.errors import StaleName
 from poolmgr.config.settings import CloudNetwork
 from poolmgr.errors import Rejected
+from poolmgr.model.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,8 @@ class Topology:
         """
         network = self.networks.get(name_or_id) or self._named(name_or_id)
         if not network.admin_up:
-            raise Rejected(f"network {name_or_id}: admin_state_up is false, servers would get no address")
+            message = f"network {name_or_id}: admin_state_up is false, servers would get no address"
+            raise Trouble.NETWORK_DOWN.error(Rejected, message)
         return network
 
     def _named(self, name: str) -> Network:
@@ -92,10 +94,11 @@ class Topology:
             return own[0]
         if len(found) > 1:
             ids = ", ".join(sorted(network.id for network in found))
-            raise Rejected(f"network {name}: several have this name, use an id: {ids}")
+            raise Trouble.NETWORK_AMBIGUOUS.error(Rejected, f"network {name}: several have this name: {ids}")
         if not found:
             known = ", ".join(sorted(self.by_name)) or "none"
-            raise StaleName(f"network {name}: not found (networks of the project: {known})")
+            message = f"network {name}: not found (networks of the project: {known})"
+            raise Trouble.NETWORK_UNKNOWN.error(StaleName, message)
         return found[0]
 
 
@@ -116,16 +119,19 @@ def networks_to_attach(
     if len(choice) == 1:
         return (choice[0],)
     if not choice:
-        raise Rejected("the project has no network that a server can be attached to")
+        bare = sorted(network.name for network in topology.networks.values() if network.bare)
+        without = f" (without a subnet: {', '.join(bare)})" if bare else ""
+        raise Trouble.NO_NETWORK.error(
+            Rejected, f"the project has no network that a server can be attached to{without}"
+        )
     listed = ", ".join(sorted(f"{network.name} ({network.id})" for network in choice))
-    raise Rejected(f"several networks are possible, name one in the pool or in clouds.yaml: {listed}")
+    raise Trouble.SEVERAL_NETWORKS.error(Rejected, f"servers could be attached to several networks: {listed}")
 
 
 def _with_subnet(network: Network) -> Network:
     if network.bare:
-        raise StaleName(
-            f"network {network.name} ({network.id}): it has no subnet, servers would get no address"
-        )
+        message = f"network {network.name} ({network.id}): it has no subnet, servers would get no address"
+        raise Trouble.NETWORK_WITHOUT_SUBNET.error(StaleName, message)
     return network
 
 

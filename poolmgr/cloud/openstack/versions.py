@@ -158,3 +158,17 @@ def regions_in(catalog: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """The regions a normalized catalog has endpoints in, sorted."""
     names = {e.get("region_name") for service in catalog for e in service.get("endpoints", ())}
     return tuple(sorted(str(name) for name in names if name))
+
+
+def interfaces_in(
+    catalog: Iterable[Mapping[str, Any]], types: Sequence[str], *, region: str | None
+) -> tuple[str, ...]:
+    """The interfaces that services of these types have in `region` (None: any), sorted."""
+    found = {
+        str(endpoint.get("interface"))
+        for service in catalog
+        if service.get("type") in types
+        for endpoint in service.get("endpoints", ())
+        if region in (None, endpoint.get("region_name"))
+    }
+    return tuple(sorted(found))

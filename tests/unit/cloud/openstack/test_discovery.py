@@ -184,7 +184,9 @@ def test_what_is_forgotten_is_looked_for_again():
 def test_a_missing_service_is_none_or_an_error_that_names_what_there_is():
     found, _ = discovery({"compute": "http://n/v2.1"}, region="two")
     assert found.find("network") is None
-    with pytest.raises(ConfigError, match=r"no compute service in region two .*catalog: one; case matters"):
+    with pytest.raises(
+        ConfigError, match=r"no compute service in region two .*catalog: one\); .*case matters"
+    ):
         found.need("compute")
 
 
@@ -206,5 +208,5 @@ def test_a_microversion_that_is_not_offered_is_a_config_error():
     with pytest.raises(ConfigError, match=r"microversion 2\.99 is not offered"):
         found.find("compute")
     silent, _ = discovery({"compute": "http://n/v2.1"}, compute=wanted)
-    with pytest.raises(ConfigError, match="tells no microversions"):
+    with pytest.raises(ConfigError, match="tells of none"):
         silent.find("compute")

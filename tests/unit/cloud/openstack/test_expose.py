@@ -8,10 +8,11 @@ import pytest
 
 from poolmgr.cloud.openstack.addresses import AddressRules, Roles
 from poolmgr.cloud.openstack.expose import KEPT, Exposer
-from poolmgr.cloud.openstack.floating import Bind, NatPlan
+from poolmgr.cloud.openstack.floating import Bind, NatPlan, Refuse
 from poolmgr.config.settings import CloudSettings
 from poolmgr.errors import OverQuota, Rejected
 from poolmgr.model.server import Addresses, FloatingIp, Listing, Owner, Server, ServerStatus
+from poolmgr.model.trouble import Trouble
 
 OWNER = Owner(provider="north", node_id="7", deployment="d")
 FIXED = Addresses(private_v4="10.0.0.5", fixed_v4="10.0.0.5", interface_ip="10.0.0.5")
@@ -103,8 +104,10 @@ def test_without_a_floating_ip_the_addresses_stay(settings, auto, found, made):
 
 
 def test_an_impossible_configuration_is_refused_with_what_to_change():
-    giver = FakeFloatingIps(found=NatPlan(problem="set nat_source"))
-    with pytest.raises(Rejected, match="cloud north: a floating IP is needed, but set nat_source"):
+    giver = FakeFloatingIps(found=NatPlan(problem=Refuse("there are two", Trouble.SEVERAL_NAT_SOURCES)))
+    with pytest.raises(
+        Rejected, match="cloud north: a floating IP is needed, but there are two; set nat_source"
+    ):
         exposer(giver).expose(SERVER, OWNER, auto=True)
 
 

@@ -20,6 +20,7 @@ from poolmgr.cloud.openstack.floating import (
 from poolmgr.cloud.openstack.topology import Network, Router, Subnet, Topology
 from poolmgr.config.settings import CloudNetwork, CloudSettings, NetworkApi
 from poolmgr.model.server import Addresses
+from poolmgr.model.trouble import Trouble
 
 EXT = Network(id="x", name="ext", external=True)
 EXT2 = Network(id="y", name="ext2", external=True)
@@ -103,13 +104,14 @@ def test_what_the_networks_of_a_cloud_allow(settings, found, plan):
 def test_several_possible_sources_are_a_problem_that_names_them():
     plan = nat_plan(cloud(), topology([EXT, EXT2, INSIDE]))
     assert plan.source is None
-    assert "set nat_source on one in clouds.yaml: ext (x), ext2 (y)" in plan.problem
+    assert plan.problem.message.endswith("source of floating IPs: ext (x), ext2 (y)")
+    assert plan.problem.trouble is Trouble.SEVERAL_NAT_SOURCES
 
 
 @pytest.mark.parametrize("flag", ["nat_source", "nat_destination"])
 def test_a_configured_network_that_is_not_there_is_a_problem(flag):
     plan = nat_plan(cloud(networks=(CloudNetwork(name="gone", **{flag: True}),)), NAT)
-    assert plan.problem.startswith(f"{flag}: network gone: not found")
+    assert plan.problem.message.startswith(f"{flag}: network gone: not found")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_a_required_one_without_a_source_is_refused():
 
 
 def test_an_ambiguous_source_is_refused():
-    assert isinstance(decide(cloud(), NatPlan(problem="several could be their source")), Refuse)
+    assert isinstance(decide(cloud(), NatPlan(problem=Refuse("two", Trouble.SEVERAL_NAT_SOURCES))), Refuse)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,10 @@ def test_an_ambiguous_source_is_refused():
     [
         (PLAN, True),
         (NatPlan(source="pool", destinations=None), True),
-        (NatPlan(problem="several"), True),  # refused when one is needed, so it must be asked
+        (
+            NatPlan(problem=Refuse("two", Trouble.SEVERAL_NAT_SOURCES)),
+            True,
+        ),  # refused when needed
         (NatPlan(source="x"), False),
         (NatPlan(), False),
     ],
@@ -203,9 +208,12 @@ def test_pools_of_the_compute_service(networks, pools, plan):
 
 
 def test_a_pool_is_never_guessed():
-    assert "name one as nat_source in clouds.yaml: a, b" in pool_plan(cloud(), ("b", "a")).problem
+    assert (
+        "several pools that floating IPs could come from: a, b"
+        in pool_plan(cloud(), ("b", "a")).problem.message
+    )
     gone = cloud(networks=(CloudNetwork(name="gone", nat_source=True),))
-    assert "pool gone: not found (the cloud's pools: a)" in pool_plan(gone, ("a",)).problem
+    assert "pool gone: not found (the cloud's pools: a)" in pool_plan(gone, ("a",)).problem.message
 
 
 def test_an_external_network_that_is_switched_off_is_no_source():
@@ -246,4 +254,4 @@ def test_ports_on_several_routed_networks_are_refused():
     both = Bind("x", frozenset({"i", "o"}))
     found = port_for([port("1", "i", "10.0.0.5"), port("2", "o", "10.1.0.5")], both, FIXED, NAT)
     assert isinstance(found, Refuse)
-    assert "set nat_destination on one: i, o" in found.message
+    assert "several of the server's networks could have a floating IP: i, o" in found.message
