@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from poolmgr.config.document import Place, parse_document, read_document
+from poolmgr.config.document import Place, document_of, parse_document, read_document
 from poolmgr.config.problem import Severity
 
 TEXT = """\
@@ -154,3 +154,20 @@ def test_a_file_that_is_not_utf8_is_a_problem_with_its_line(tmp_path):
     (tmp_path / "latin").write_bytes(b"a: 1\nb: caf\xe9\n")
     [problem] = read_document(str(tmp_path / "latin"), environ={}).problems
     assert (problem.line, problem.what, problem.found) == (2, "not UTF-8 text", "byte 0xe9")
+
+
+def test_data_that_no_file_holds_has_paths_and_no_lines():
+    data = {"networks": [{"name": "wan", "size": 5}], "flags": ("a",)}
+    document = document_of(data, origin="argument")
+    assert document.value(("networks", 0, "size")) == 5
+    assert document.value(("flags", 0)) == "a"
+    assert document.value(("networks", 1)) is None
+    assert document.place(("networks",)) == Place(file="argument", line=0, column=0)
+    problem = document.problem(("networks", 0, "size"), "wrong value")
+    assert str(problem) == "argument: error: networks[0].size: wrong value; found 5 (in network wan)"
+
+
+def test_json_may_be_indented_with_tabs():
+    document = read('{\n\t"a":\t1,\n\t"b": "x\\/y"\n}\n')
+    assert (document.data, document.problems) == ({"a": 1, "b": "x/y"}, ())
+    assert document.place(("a",)) == at(2, 7)
