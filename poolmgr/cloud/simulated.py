@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -61,12 +63,34 @@ _UNANSWERED = (
 )
 
 
+#: Seconds after which a list of changes is not enough any more, and by how much it overlaps with the one before.
+_LIST_ALL_AFTER = 300.0
+_OVERLAP = 60.0
+
+
 class SimulatedCloud:
     """One provider's view of a pretend cloud. Thread-safe, like the cloud behind it."""
 
-    def __init__(self, cloud: sim.SimCloud, *, clock: Clock) -> None:
-        """`clock` must be the one the world goes by; listings take their monotonic times from it."""
+    def __init__(
+        self,
+        cloud: sim.SimCloud,
+        *,
+        clock: Clock,
+        precreates_ports: bool = False,
+        lists_changes: bool = False,
+        orphans_volumes: bool = False,
+    ) -> None:
+        """`clock` must be the one the world goes by; listings take their monotonic times from it.
+
+        `precreates_ports` is `port_mode: precreate`, and `lists_changes` an incremental `server_poll`. With
+        `orphans_volumes` every server leaves its volume behind, as Block Storage does on bad days.
+        """
         self._cloud, self._clock = cloud, clock
+        self._precreates_ports = precreates_ports and self._has_network
+        self._lists_changes = lists_changes
+        self._orphans_volumes = orphans_volumes
+        self._known_servers: Listing[Server] | None = None  # as last listed
+        self._all_listed_at = -math.inf  # monotonic seconds
         self._calls: Counter[str] = Counter()
         self._known: dict[str, tuple[sim.Server, Server]] = {}  # as last converted
         self._logged_in = False
@@ -86,6 +110,7 @@ class SimulatedCloud:
             has_network=self._has_network,
             may_need_floating_ips=self._has_network and any(p.routed_to for p in plans),
             has_volumes=self._has_volumes,
+            precreates_ports=self._precreates_ports,
         )
 
     def close(self) -> None:
@@ -132,14 +157,36 @@ class SimulatedCloud:
         image = spec.image if spec.image_is_id else self.find_image(spec.image)
         if image is None:
             raise Rejected(f"there is no active image {spec.image}")
+        ports = self._make_ports(spec)
         try:
             return self._ask(
-                "compute.POST.servers", lambda trouble: self._create(spec, image, trouble), subject=spec.name
+                "compute.POST.servers",
+                lambda trouble: self._create(spec, image, ports, trouble),
+                subject=spec.name,
             )
-        except NotFound as error:  # a network, group, key or zone that it names
-            raise Rejected(str(error)) from error
+        except OutcomeUnknown:
+            raise  # a server may have the ports
+        except CloudError as error:
+            for port in ports:
+                with suppress(CloudError):
+                    self.delete_port(port)
+            if isinstance(error, NotFound):  # a network, group, key or zone that it names
+                raise Rejected(str(error)) from error
+            raise
 
-    def _create(self, spec: ServerSpec, image: str, trouble: sim.Trouble) -> str:
+    def _make_ports(self, spec: ServerSpec) -> list[str]:
+        """Ids of the ports made in advance, with the tag of the server's owner."""
+        made: list[str] = []
+        if not self._precreates_ports:
+            return made
+        owner = owner_of_metadata(spec.metadata)
+        networking, tag = self._cloud.networking, owner.tag() if owner else ""
+        for network in self._networks(spec.networks):
+            ask = partial(_make_port, networking, network, tag)
+            made.append(self._ask("network.POST.ports", ask, subject=tag))
+        return made
+
+    def _create(self, spec: ServerSpec, image: str, ports: Sequence[str], trouble: sim.Trouble) -> str:
         compute = self._cloud.compute
         known = self._cloud.images.images.get(image)
         if known is None or known.status != "active":
@@ -151,7 +198,8 @@ class SimulatedCloud:
             name=spec.name,
             flavor=flavor,
             image_id=image,
-            networks=self._networks(spec.networks),
+            networks=() if ports else self._networks(spec.networks),
+            ports=tuple(ports),
             zone=spec.az,
             key_name=spec.key_name,
             security_groups=self._groups(spec.security_groups),
@@ -159,6 +207,7 @@ class SimulatedCloud:
             user_data=spec.userdata,
             config_drive=bool(spec.config_drive),
             volume_gib=spec.volume_gib if spec.boot_from_volume else 0,
+            delete_volume=not self._orphans_volumes,
         )
         return compute.create(request, trouble).id
 
@@ -175,7 +224,32 @@ class SimulatedCloud:
     def _groups(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(self._cloud.networking.group_named(name).name for name in names)
 
-    def list_servers(self, *, partial_ok: bool = False) -> Listing[Server]:  # noqa: ARG002
+    def list_servers(self, *, partial_ok: bool = False) -> Listing[Server]:
+        known, started_at = self._known_servers, self._clock.monotonic()
+        fresh = started_at - self._all_listed_at < _LIST_ALL_AFTER
+        if partial_ok and self._lists_changes and known is not None and fresh:
+            self._known_servers = self._changes_since(known)
+            return self._known_servers
+        listing = self._all_servers()
+        if listing.complete:
+            self._known_servers, self._all_listed_at = listing, started_at
+        return listing
+
+    def _changes_since(self, known: Listing[Server]) -> Listing[Server]:
+        """What is known, with what has changed since: as Nova's `changes-since`, which tells of deleted servers too."""
+        started_at = self._clock.monotonic()
+        since = self._cloud.timeline.time - (started_at - known.started_at) - _OVERLAP
+
+        def ask(trouble: sim.Trouble) -> list[sim.Server]:
+            compute = self._cloud.compute
+            return [s for s in (*compute.list(trouble), *compute.deleted) if s.updated >= since]
+
+        changed = {s.id: self._converted(s) for s in self._ask("compute.GET.servers_detail", ask)}
+        there = {s.id: s for s in known.items.values() if s.status is not ServerStatus.DELETED}
+        listing = self._listing({**there, **changed}, started_at, complete=False)
+        return replace(listing, partial=True)
+
+    def _all_servers(self) -> Listing[Server]:
         started_at = self._clock.monotonic()
         servers: dict[str, Server] = {}
         complete = True
@@ -384,6 +458,13 @@ class SimulatedProber:
             return ()
         key = base64.b64encode(hashlib.sha256(server.id.encode()).digest()).decode()
         return (f"ssh-ed25519 {key}",)
+
+
+def _make_port(networking: Any, network: str, tag: str, trouble: sim.Trouble) -> str:
+    if trouble.of(sim.FaultKind.QUOTA):
+        raise OverQuota("Quota exceeded for resources: ['port'].")
+    port: sim.Port = networking.create_port(network, name=tag, description=tag)
+    return port.id
 
 
 # -- conversions -----------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ from poolmgr.errors import Conflict, LockLost
 from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.jobs import Jobs
 from poolmgr.launcher.listings import SharedListing
+from poolmgr.launcher.marks import VolumeMarks
 from poolmgr.model.node import Node
-from poolmgr.model.server import FloatingIp, Listing, Port, Server
+from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, Volume
 from poolmgr.observe.stats import Stats
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import Clock
@@ -81,6 +82,8 @@ class Context:
         self.floating_ips: SharedListing[FloatingIp] = self._listing(
             f"floating IPs of {name}", parts.cloud.list_floating_ips
         )
+        self.volumes: SharedListing[Volume] = self._listing(f"volumes of {name}", parts.cloud.list_volumes)
+        self.marks = VolumeMarks(parts.cloud, jobs, parts.api, parts.clock, tuning)
 
     def save_node(self, node: Node, lock: Lock) -> Node:
         """Save a node whose lock we hold.
@@ -93,6 +96,18 @@ class Context:
         except Conflict:
             version = self.store.read_node(node.id).version
             return self.store.save_node(replace(node, version=version), lock)
+
+    def owner_of(self, node_id: str, attempt: int | None = None) -> Owner:
+        """What marks a thing as made for this node."""
+        return Owner(provider=self.name, node_id=node_id, deployment=self.parts.deployment, attempt=attempt)
+
+    def boots_from_volumes(self) -> bool:
+        """Whether nodes of this provider have volumes, or may get some."""
+        labels = (label for pool in self.config.provider.pools.values() for label in pool.labels.values())
+        if any(label.boot_from_volume for label in labels):
+            return True
+        with self.store.reading() as snapshot:
+            return snapshot.use(self.name).get("volumes", 0) > 0
 
     def fence(self, lock: Lock) -> None:
         """Raise LockLost unless `lock` still protects the call that follows."""

@@ -32,7 +32,7 @@ from poolmgr.launcher.jobs import Outcome
 from poolmgr.launcher.launch import Failure, Launch, server_spec
 from poolmgr.launcher.removals import Removals
 from poolmgr.model.node import Node, NodeState
-from poolmgr.model.server import Addresses, Owner, Server
+from poolmgr.model.server import Addresses, Server
 from poolmgr.policy import launch as policy
 from poolmgr.policy.allocate import next_zone
 from poolmgr.policy.launch import After, LaunchFacts, Phase, Result
@@ -125,6 +125,7 @@ class Launches:
     def _obey(self, launch: Launch, now: float) -> float:
         context = self._context
         provider = context.config.provider
+        self._mark_volumes(launch)
         step = policy.next_step(
             launch.facts,
             context.servers.last,
@@ -158,6 +159,13 @@ class Launches:
             case policy.Fail(result=result, reason=reason, charged=charged):
                 self._fail(launch, result, reason, charged=charged)
         return float("inf")
+
+    def _mark_volumes(self, launch: Launch) -> None:
+        """As soon as its server shows volumes they get our mark; nothing waits for that."""
+        context, facts = self._context, launch.facts
+        server = context.servers.last.items.get(facts.server_id or "") if context.servers.last else None
+        if server is not None and server.volumes:
+            context.marks.note(server, context.owner_of(launch.node.id, facts.attempt))
 
     def _mine(self, launch: Launch, attempt: int, phase: Phase) -> bool:
         """Whether an outcome still concerns this launch: the same attempt, still in the phase that asked."""
@@ -257,12 +265,7 @@ class Launches:
             launch.active_at = now
             context.boots.append(now - launch.facts.since)
         launch.facts = replace(launch.facts, phase=Phase.EXPOSING, busy=True)  # `since` stays that of BOOTING
-        owner = Owner(
-            provider=context.name,
-            node_id=launch.node.id,
-            deployment=context.parts.deployment,
-            attempt=attempt,
-        )
+        owner = context.owner_of(launch.node.id, attempt)
         lock, auto = launch.lock, launch.pool.auto_floating_ip
 
         def job() -> Addresses:

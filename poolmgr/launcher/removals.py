@@ -1,4 +1,4 @@
-"""Deleting until gone: servers, and the ports and floating IPs that hung on them.
+"""Deleting until gone: servers, and the ports, floating IPs and volumes that hung on them.
 
 A removal is finished only when complete listings prove that nothing is left, so whoever waits for it (a node
 record, the next attempt of a launch) can be sure. It holds no state that the clouds and the store don't have: after a
@@ -10,16 +10,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from poolmgr.errors import Conflict, LockLost, RecordGone
+from poolmgr.errors import CloudError, Conflict, LockLost, NotFound, RecordGone, Rejected
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.jobs import Outcome
+from poolmgr.launcher.leftovers import Kind, Leftovers
 from poolmgr.model.node import Node
-from poolmgr.model.server import Listing, Server
+from poolmgr.model.resources import counted
+from poolmgr.model.server import Listing, Server, ServerStatus
 from poolmgr.policy import retire
 from poolmgr.policy.growth import doubling
 from poolmgr.policy.polling import patience
-from poolmgr.policy.retire import Doomed
+from poolmgr.policy.retire import Doomed, Mark
 from poolmgr.store.api import Lock
 
 log = logging.getLogger(__name__)
@@ -42,11 +45,20 @@ class Removal:
         self.fence = fence
         self.done = done
         self.doomed = {server_id: Doomed(server_id=server_id) for server_id in server_ids}
-        self.absent_at: float | None = (
-            None  # when the last server was found absent; leftovers count from then
-        )
-        self.not_before = 0.0  # of the next deletion of a leftover
-        self.deleting: set[str] = set()  # leftovers with a call in flight
+        self.volumes: set[str] = set()  # that its servers were listed with
+        self.booted_from_volume = counted(node.resources).get("volumes", 0) > 0
+        self.absent_at: float | None = None  # when the last server was found absent
+        self.leftovers: tuple[Leftovers[Any], ...] | None = None  # None until then
+        self.alarmed = False
+
+    @property
+    def whose(self) -> str:
+        """For messages."""
+        return f"node {self.node.id}" if self.node.id else f"leaked server {self.node.external_id}"
+
+    def saw(self, server: Server) -> None:
+        """One of its servers is listed."""
+        self.volumes.update(server.volumes)
 
 
 class Removals:
@@ -78,6 +90,7 @@ class Removals:
         # Without a node id: its node may well be alive, with another attempt's server.
         node = Node(provider=self._context.name, external_id=server.id)
         self._begin(server.id, node, [server.id], lambda: None, done)
+        self._removals[server.id].booted_from_volume = server.image_id is None
 
     def forget_all(self) -> None:
         """Drop all of them: the locks they relied on are gone."""
@@ -91,6 +104,8 @@ class Removals:
             if not finished:
                 due = min(due, look_at)
                 continue
+            for server_id in removal.doomed:
+                self._context.marks.forget(server_id)
             try:
                 removal.done()  # when the store is away this raises, and is done again in the next cycle
             except (Conflict, LockLost, RecordGone) as error:
@@ -120,140 +135,192 @@ class Removals:
     def _advance(self, removal: Removal, now: float) -> tuple[bool, float]:
         """Whether it is finished, and when to look again if not."""
         look_at = self._look_at_servers(removal, now)
+        alarm_at = self._alarm(removal, now)
         doomed = removal.doomed.values()
         if look_at is None and all(d.sightings for d in doomed):
             removal.absent_at = removal.absent_at or now
         else:
             removal.absent_at = None
         if removal.absent_at is None:
-            return False, float("inf") if look_at is None else look_at
-        clear = self._ports_clear(removal, removal.absent_at, now)
-        clear = self._floating_ips_clear(removal, removal.absent_at, now) and clear
+            return False, min(alarm_at, float("inf") if look_at is None else look_at)
+        if removal.leftovers is None:
+            removal.leftovers = self._leftovers_of(removal)
+        looks = [one.advance(removal.absent_at, now) for one in removal.leftovers]
         gone = all(retire.is_gone(d, self._context.tuning) for d in doomed)
-        return clear and gone, removal.not_before if removal.not_before > now else float("inf")
+        waiting = [look for look in looks if look is not None]
+        return gone and not waiting, min([alarm_at, *waiting])
+
+    def _alarm(self, removal: Removal, now: float) -> float:
+        """Tell once of what does not go; returns when that is due (monotonic seconds)."""
+        alarm_at = removal.since + self._context.tuning.delete_alarm
+        if removal.alarmed or now < alarm_at:
+            return float("inf") if removal.alarmed else alarm_at
+        removal.alarmed = True
+        there = [d.server_id for d in removal.doomed.values() if not d.sightings]
+        left = [f"server {server_id}" for server_id in there]
+        left += [text for one in removal.leftovers or () if (text := str(one))]
+        log.error(
+            "%s: %s cannot be deleted for %.0f minutes, and goes on counting against the quota; left of it: %s",
+            self._context.name,
+            removal.whose,
+            (now - removal.since) / 60,
+            ", ".join(left) or "what only complete listings can tell",
+        )
+        return float("inf")
+
+    # Servers
 
     def _look_at_servers(self, removal: Removal, now: float) -> float | None:
         """Ask for deletions, count absences; None once every server was looked for, else when to look."""
-        context = self._context
-        listing = context.servers.last
-        if listing is None or listing.started_at < removal.since:
-            listing = None
-            if not removal.doomed:
-                context.servers.want(removal.since)
-        else:
-            for server_id in self._servers_of(removal.node, listing):
+        servers = self._context.servers
+        newest = [servers.last] if servers.last is not servers.whole else []
+        looks = [one for one in (servers.whole, *newest) if one and one.started_at >= removal.since]
+        if looks:  # the newest has all that is known, partial or not
+            for server_id in self._servers_of(removal.node, looks[-1]):
                 removal.doomed.setdefault(server_id, Doomed(server_id=server_id))
-        look_at = [
-            self._look_at_server(removal, doomed, listing, now) for doomed in [*removal.doomed.values()]
-        ]
-        if listing is None and not look_at:
-            return float("inf")
-        waiting = [at for at in look_at if at is not None]
-        return min(waiting, default=None)
+        if not removal.doomed:  # that there is none is something to be proved
+            return None if servers.since(removal.since) else float("inf")
+        look_at = [self._look_at_server(removal, doomed, looks, now) for doomed in [*removal.doomed.values()]]
+        return min((at for at in look_at if at is not None), default=None)
 
     def _look_at_server(
-        self, removal: Removal, before: Doomed, listing: Listing[Server] | None, now: float
+        self, removal: Removal, before: Doomed, looks: Sequence[Listing[Server]], now: float
     ) -> float | None:
         """None once it was absent, else when to look for it."""
         context = self._context
-        doomed = retire.observe(before, listing) if listing is not None else before
+        doomed = before
+        for listing in looks:
+            doomed = retire.observe(doomed, listing)
         removal.doomed[doomed.server_id] = doomed
         if doomed.sightings and not before.sightings and doomed.asked_at is not None:
             context.deletions.append(now - doomed.asked_at)
+        server = self._listed(removal, doomed.server_id)
         if not retire.is_gone(doomed, context.tuning):
-            server = listing.items.get(doomed.server_id) if listing else None
-            if retire.ask_due(doomed, server, now=now, tuning=context.tuning):
-                self._ask(removal, doomed)
+            if removal.booted_from_volume and server is None and not looks:
+                context.servers.want(
+                    removal.since
+                )  # a volume that nobody has seen would be lost without a trace
+                return float("inf")
+            if retire.ask_due(doomed, server if looks else None, now=now, tuning=context.tuning):
+                self._ask(removal, doomed, server)
             if doomed.asked_at is None:
                 return doomed.not_before if doomed.not_before > now else float("inf")
             patient_until = doomed.asked_at + patience(context.deletions, context.tuning)
             if now < patient_until:
                 return patient_until
             # The next listing has to begin after the last one that was counted.
-            context.servers.want(max(doomed.asked_at, doomed.seen_until + 1e-6))
+            missing = bool(doomed.sightings) or (server is None and bool(looks))
+            want = context.servers.want if missing else context.servers.want_states
+            want(max(doomed.asked_at, doomed.seen_until + 1e-6))
         return None if doomed.sightings else float("inf")
 
-    def _ask(self, removal: Removal, doomed: Doomed) -> None:
+    def _listed(self, removal: Removal, server_id: str) -> Server | None:
+        """The server as last listed, however long ago; its volumes are noted."""
+        listing = self._context.servers.last
+        server = listing.items.get(server_id) if listing else None
+        if server is not None:
+            removal.saw(server)
+        return server
+
+    def _ask(self, removal: Removal, doomed: Doomed, server: Server | None) -> None:
         context = self._context
         server_id = doomed.server_id
-        removal.doomed[server_id] = replace(doomed, busy=True)
-        if doomed.asks:
+        soft = server is not None and server.status is ServerStatus.SOFT_DELETED
+        removal.doomed[server_id] = replace(doomed, busy=True, forced=soft and doomed.asked_at is not None)
+        if doomed.asks and not soft:
             log.warning("server %s is still there after %d deletions: again", server_id, doomed.asks)
+        unseen = removal.booted_from_volume and not (server and server.volumes)
+        unmarked = server if server is not None and context.marks.missing(server) else None
 
-        def job() -> None:
+        def job() -> Server | None:
+            """What was found out about it on the way."""
             removal.fence()
+            found = self._look_again(server_id) if unseen else unmarked
+            if found is not None and found.volumes:
+                self._mark(found, removal.node)
             context.cloud.delete_server(server_id)
+            return found
 
         context.jobs.run(context.parts.api, job, lambda outcome: self._asked(removal, server_id, outcome))
 
-    def _asked(self, removal: Removal, server_id: str, outcome: Outcome[None]) -> None:
+    def _look_again(self, server_id: str) -> Server | None:
+        """A server that was not listed with its volume may have got it since; None: it is gone."""
+        try:
+            return self._context.cloud.get_server(server_id)
+        except NotFound:
+            return None
+
+    def _mark(self, server: Server, node: Node) -> None:
+        """Mark its volumes before it goes: the last moment at which one can tell whose they are."""
+        context = self._context
+        owner = context.owner_of(server.owner.node_id if server.owner else node.id)
+        try:
+            context.cloud.mark_volumes(server, owner=owner)
+        except CloudError as error:
+            log.info("volumes of server %s stay without our mark: %s", server.id, error)
+
+    def _asked(self, removal: Removal, server_id: str, outcome: Outcome[Server | None]) -> None:
         context = self._context
         now = context.clock.monotonic()
+        if outcome.value is not None:
+            removal.saw(outcome.value)
         doomed = replace(removal.doomed[server_id], busy=False)
         if outcome.error is None:
             doomed = replace(doomed, asked_at=now, asks=doomed.asks + 1, sightings=0)
         else:
             pause = doubling(2.0, doomed.asks, 60.0)
-            doomed = replace(doomed, asks=doomed.asks + 1, not_before=now + pause)
+            # One that is soft-deleted already need not go: a refusal is an answer, anything else is none.
+            forced = doomed.forced and isinstance(outcome.error, Rejected)
+            doomed = replace(doomed, asks=doomed.asks + 1, not_before=now + pause, forced=forced)
             log.warning("cannot delete server %s (again in %.0f s): %s", server_id, pause, outcome.error)
         removal.doomed[server_id] = doomed
 
-    def _ports_clear(self, removal: Removal, after: float, now: float) -> bool:
-        context = self._context
-        if not removal.doomed or context.info is None or not context.info.has_network:
-            return True
-        listing = context.ports.since(after)
-        if listing is None:
-            return False
-        left = retire.leftover_ports(listing, removal.doomed.keys())
-        self._delete_leftovers(removal, "port", left, context.cloud.delete_port, now)
-        return not left
+    # What hung on them
 
-    def _floating_ips_clear(self, removal: Removal, after: float, now: float) -> bool:
-        context = self._context
-        if context.info is None or not context.info.may_need_floating_ips:
-            return True
-        listing = context.floating_ips.since(after)
-        if listing is None:
-            return False
-        left = retire.leftover_floating_ips(
-            listing,
-            provider=context.name,
-            deployment=context.parts.deployment,
-            node_id=removal.node.id,
+    def _leftovers_of(self, removal: Removal) -> tuple[Leftovers[Any], ...]:
+        """What has to be looked for, in this cloud and for this node; nothing else is listed."""
+        context, info, cloud = self._context, self._context.info, self._context.cloud
+        if info is None:
+            return ()
+        mark = Mark(provider=context.name, deployment=context.parts.deployment, node_id=removal.node.id)
+        doomed = removal.doomed
+        kinds: list[Kind[Any]] = []
+        if info.has_network and (doomed or info.precreates_ports):
+            kinds.append(
+                Kind(
+                    name="port",
+                    listing=context.ports,
+                    left=lambda ports: dict.fromkeys(retire.leftover_ports(ports, doomed, mark), True),
+                    delete=cloud.delete_port,
+                )
+            )
+        if info.may_need_floating_ips:
+            kinds.append(
+                Kind(
+                    name="floating IP",
+                    listing=context.floating_ips,
+                    left=lambda ips: dict.fromkeys(retire.leftover_floating_ips(ips, mark), True),
+                    delete=cloud.delete_floating_ip,
+                )
+            )
+        if info.has_volumes and (removal.volumes or removal.booted_from_volume):
+            kinds.append(
+                Kind(
+                    name="volume",
+                    listing=context.volumes,
+                    left=lambda volumes: retire.leftover_volumes(volumes, removal.volumes, doomed, mark),
+                    delete=cloud.delete_volume,
+                )
+            )
+        return tuple(
+            Leftovers(
+                kind,
+                whose=removal.whose,
+                fence=removal.fence,
+                jobs=context.jobs,
+                executor=context.parts.api,
+                clock=context.clock,
+                tuning=context.tuning,
+            )
+            for kind in kinds
         )
-        self._delete_leftovers(removal, "floating IP", left, context.cloud.delete_floating_ip, now)
-        return not left
-
-    def _delete_leftovers(
-        self,
-        removal: Removal,
-        kind: str,
-        left: Iterable[str],
-        delete: Callable[[str], None],
-        now: float,
-    ) -> None:
-        """Delete what a listing still shows, and have it listed again afterwards."""
-        context = self._context
-        if now < removal.not_before:
-            return
-        for thing in left:
-            if thing in removal.deleting:
-                continue
-            removal.deleting.add(thing)
-            log.info("deleting %s %s of node %s", kind, thing, removal.node.id)
-
-            def job(thing: str = thing) -> None:
-                removal.fence()
-                delete(thing)
-
-            def then(outcome: Outcome[None], thing: str = thing) -> None:
-                removal.deleting.discard(thing)
-                # The listing that comes next decides; a failure only makes the next try later.
-                at = context.clock.monotonic()
-                removal.absent_at = at if removal.absent_at is not None else None
-                if outcome.error is not None:
-                    removal.not_before = at + 5.0
-                    log.warning("cannot delete %s %s: %s", kind, thing, outcome.error)
-
-            context.jobs.run(context.parts.api, job, then)

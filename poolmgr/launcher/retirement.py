@@ -1,24 +1,22 @@
-"""Taking nodes out of service: used, failed and forgotten ones, and those that are too old.
+"""Taking nodes out of service: used, failed and forgotten ones, those that are too old or have lost their server.
 
-And what no record accounts for: servers, ports and floating IPs of ours that leaked. Everything is judged in
-`policy.retire`; two agreeing looks come before anything is deleted that has no record.
+Everything is judged in `policy.retire` and `policy.leaks`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from functools import partial
 
 from poolmgr.errors import BadRecord, LockBusy, LockLost, RecordGone, StoreError
 from poolmgr.launcher.context import Context
-from poolmgr.launcher.jobs import Outcome
 from poolmgr.launcher.removals import Removals
 from poolmgr.model.node import GARBAGE_WHEN_UNLOCKED, Node, NodeState
 from poolmgr.model.request import RequestState
+from poolmgr.model.server import Listing, Server
 from poolmgr.model.snapshot import Snapshot
-from poolmgr.policy import retire
+from poolmgr.policy import leaks, retire
 from poolmgr.store.api import Lock
 
 log = logging.getLogger(__name__)
@@ -30,7 +28,7 @@ DELETIONS_PER_CYCLE = 20
 
 
 class Retirement:
-    """The deletions and sweeps of one worker."""
+    """The deletions of one worker's nodes."""
 
     def __init__(self, context: Context, removals: Removals, room_made: Callable[[], None]) -> None:
         self._context = context
@@ -38,11 +36,8 @@ class Retirement:
         self._room_made = room_made
         self._not_before: dict[str, float] = {}  # node id -> when to try again (someone had it locked)
         self._next_sweep = 0.0
-        self._sweep_since: float | None = None  # a sweep waits for listings begun after this
-        self._suspects: dict[str, frozenset[str]] = {}  # kind -> ids that the last sweep found
-        self._ports_since: float | None = None
-        self._next_ports = 0.0
-        self._idle_ports: frozenset[str] = frozenset()
+        self._sweep_since: float | None = None  # a sweep waits for a listing begun after this
+        self._lost: leaks.Sightings = {}
 
     # Records
 
@@ -135,17 +130,18 @@ class Retirement:
 
     # Sweeps
 
-    def sweep(self, now: float, in_hand: Collection[str]) -> float:
-        """Ageing and leaks, each sweep_interval; returns when to look again. `in_hand`: node ids being launched."""
-        context = self._context
+    def sweep(self, now: float) -> float:
+        """Ageing and lost servers, each sweep_interval; returns when to look again (monotonic seconds)."""
         if self._sweep_since is None:
             if now < self._next_sweep:
                 return self._next_sweep
             self._sweep_since = now
-            self._next_sweep = now + context.tuning.sweep_interval
+            self._next_sweep = now + self._context.tuning.sweep_interval
             self._age(now)
-        if self._sweep_clouds(self._sweep_since, in_hand, now):
+        servers = self._context.servers.since(self._sweep_since)
+        if servers is not None:
             self._sweep_since = None
+            self._retire_lost(servers, now)
         return self._next_sweep
 
     def _age(self, now: float) -> None:
@@ -172,106 +168,17 @@ class Retirement:
         for node in stillborn:
             self._delete(node, (NodeState.INIT,), now)
 
-    def _sweep_clouds(self, since: float, in_hand: Collection[str], now: float) -> bool:
-        """Whether all listings that a sweep needs were there and have been judged."""
+    def _retire_lost(self, servers: Listing[Server], now: float) -> None:
+        """Free nodes without a server are for nobody; two listings must agree."""
         context = self._context
-        servers = context.servers.since(since)
-        info = context.info
-        if servers is None or info is None:
-            return False
-        ips = context.floating_ips.since(since) if info.may_need_floating_ips else None
-        if info.may_need_floating_ips and ips is None:
-            return False
-        deployment = context.parts.deployment
-        busy = {*in_hand, *self._removals.keys()}
         with context.store.reading() as snapshot:
-            leaked = retire.leaked_servers(
-                servers, snapshot, provider=context.name, deployment=deployment, in_hand=busy
-            )
-            leaked_ips = (
-                retire.leaked_floating_ips(
-                    ips,
-                    snapshot,
-                    provider=context.name,
-                    deployment=deployment,
-                    in_hand=busy,
-                    any_unattached=context.config.provider.clean_floating_ips,
-                )
-                if ips is not None
-                else frozenset()
-            )
-            lost = retire.lost_nodes(servers, snapshot, context.name)
-        for node_id in self._confirmed("nodes", lost):
-            self._retire_lost(node_id, now)
-        for server_id in self._confirmed("instances", leaked - set(self._removals.keys())):
-            self._remove_leak(server_id)
-        confirmed_ips = self._confirmed("floatingips", leaked_ips)
-        self._delete_all("floatingips", confirmed_ips, context.cloud.delete_floating_ip)
-        return True
-
-    def _confirmed(self, kind: str, found: frozenset[str]) -> frozenset[str]:
-        """Those that the sweep before found too."""
-        before = self._suspects.get(kind, frozenset())
-        self._suspects[kind] = found
-        return found & before
-
-    def _retire_lost(self, node_id: str, now: float) -> None:
-        with self._context.store.reading() as snapshot:
-            node = snapshot.node(node_id)
-        if node is not None:
-            log.warning("[node: %s] its server %s is gone or broken", node_id, node.external_id)
+            lost = leaks.lost_nodes(servers, snapshot, context.name)
+            self._lost = leaks.sighted(self._lost, lost, servers.started_at)
+            confirmed = leaks.confirmed(self._lost, servers.started_at)
+            nodes = [node for node_id in confirmed if (node := snapshot.node(node_id)) is not None]
+        for node in nodes:
+            log.warning("[node: %s] its server %s is gone or broken", node.id, node.external_id)
             self._delete(node, (NodeState.READY,), now)
-
-    def _remove_leak(self, server_id: str) -> None:
-        context = self._context
-        server = context.servers.last.items.get(server_id) if context.servers.last else None
-        owner = server.owner if server else None
-        if server is None or owner is None:
-            return
-        try:  # past the cache, which may lag behind: the record itself has the last word
-            node = context.store.read_node(owner.node_id)
-            if node.provider == context.name and node.external_id in (None, server_id):
-                return
-        except RecordGone:
-            pass
-        except BadRecord:
-            return
-        log.warning("server %s (%s) has no node %s: deleting it", server.id, server.name, owner.node_id)
-        context.stats.leaked(context.name, "instances", 1)
-        self._removals.begin_for_leak(server, lambda: log.info("leaked server %s is gone", server.id))
-
-    def sweep_ports(self, now: float) -> float:
-        """DOWN ports of no server, seen twice one port-cleanup-interval apart (launcher.md 9.6)."""
-        context = self._context
-        interval = context.config.provider.port_cleanup_interval
-        if interval <= 0 or context.info is None or not context.info.has_network:
-            return float("inf")
-        if self._ports_since is None:
-            if now < self._next_ports:
-                return self._next_ports
-            self._ports_since, self._next_ports = now, now + interval
-        ports, servers = context.ports.since(self._ports_since), context.servers.since(self._ports_since)
-        if ports is None or servers is None:
-            return self._next_ports
-        self._ports_since = None
-        found = retire.idle_ports(ports, servers)
-        confirmed, self._idle_ports = found & self._idle_ports, found
-        self._delete_all("ports", confirmed, context.cloud.delete_port)
-        return self._next_ports
-
-    def _delete_all(self, kind: str, ids: Iterable[str], delete: Callable[[str], None]) -> None:
-        """Delete leftovers without record; what fails is found again by the next sweep."""
-        context = self._context
-        for thing in ids:
-            log.warning("%s %s of %s belongs to no node: deleting it", kind, thing, context.name)
-
-            def then(outcome: Outcome[None], thing: str = thing) -> None:
-                if outcome.error is None:
-                    context.stats.leaked(context.name, kind, 1)
-                else:
-                    log.warning("cannot delete %s %s: %s", kind, thing, outcome.error)
-
-            context.jobs.run(context.parts.api, partial(delete, thing), then)
 
 
 def _is_orphan(node: Node, snapshot: Snapshot) -> bool:

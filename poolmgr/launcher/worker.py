@@ -15,6 +15,7 @@ from poolmgr.launcher.assignment import Assignment
 from poolmgr.launcher.cloudfacts import CloudFacts
 from poolmgr.launcher.context import Config, Context, Parts
 from poolmgr.launcher.jobs import Jobs
+from poolmgr.launcher.leaks import LeakSweep
 from poolmgr.launcher.pools import PoolDesk
 from poolmgr.launcher.removals import Removals
 from poolmgr.launcher.requests import HeldRequests
@@ -44,6 +45,7 @@ class ProviderWorker:
         self._pools: dict[str, PoolDesk] = {}
         self._requests = HeldRequests(self._context, self._removals, self._facts, self._pools)
         self._retirement = Retirement(self._context, self._removals, self._facts.room_made)
+        self._leaks = LeakSweep(self._context, self._removals)
         self._wanted_config = config
         self._draining = False
         self._handed_back = False
@@ -150,13 +152,16 @@ class ProviderWorker:
         dues.append(self._removals.advance(now))
         if context.info is not None:
             launching = [launch.node.id for launch in self._requests.launches]
-            dues.append(self._retirement.sweep(now, launching))
-            dues.append(self._retirement.sweep_ports(now))
+            dues.append(self._retirement.sweep(now))
+            dues.append(self._leaks.sweep(now, launching))
+            dues.append(self._leaks.sweep_ports(now, launching))
+            dues.append(context.marks.advance(now))
             rate = context.config.provider.rate
             dues += [
                 context.servers.poll(rate),
                 context.ports.poll_if_wanted(rate),
                 context.floating_ips.poll_if_wanted(rate),
+                context.volumes.poll_if_wanted(rate),
             ]
         return min(dues)
 

@@ -77,7 +77,7 @@ class Stats(Protocol):
         """
 
     def leaked(self, provider: str, kind: str, count: int = 1) -> None:
-        """`count` leaked resources were removed; `kind` is `instances`, `ports` or `floatingips`."""
+        """`count` leaked resources were removed; `kind` is `instances`, `ports`, `floatingips` or `volumes`."""
 
     def request_finished(self, outcome: str, seconds: float) -> None:
         """A request ended as `fulfilled` or `failed`, so long after its creation."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from poolmgr.config.settings import Pool, TenantLimits
 from poolmgr.model.resources import Resources, minus, tightest, total
-from poolmgr.model.server import Server
+from poolmgr.model.server import Owner, Server, ServerStatus, Volume
 from poolmgr.model.snapshot import Snapshot
 
 _ONE_INSTANCE: Resources = {"instances": 1}
@@ -32,8 +32,29 @@ def unmanaged_use(
     return total(
         server.resources or _ONE_INSTANCE
         for server in servers
-        if not _is_node(server, provider, snapshot, deployment)
+        if server.status is not ServerStatus.DELETED
+        and not _is_node(server.owner, provider, snapshot, deployment)
     )
+
+
+def unmanaged_volumes(
+    volumes: Iterable[Volume],
+    servers: Mapping[str, Server],
+    provider: str,
+    snapshot: Snapshot,
+    *,
+    deployment: str,
+) -> Resources:
+    """What volumes take that no node of `provider` is priced for. A new one has no mark yet, but a server."""
+    foreign = [
+        volume
+        for volume in volumes
+        if not any(
+            _is_node(owner, provider, snapshot, deployment)
+            for owner in (volume.owner, *(servers[s].owner for s in volume.server_ids if s in servers))
+        )
+    ]
+    return {"volumes": len(foreign), "volume-gb": sum(volume.size_gib for volume in foreign)}
 
 
 def pool_capacity(
@@ -69,8 +90,7 @@ def tenant_available(
     return minus(tenants[tenant].limits, snapshot.use_by_tenant(tenant))
 
 
-def _is_node(server: Server, provider: str, snapshot: Snapshot, deployment: str | None) -> bool:
-    owner = server.owner
+def _is_node(owner: Owner | None, provider: str, snapshot: Snapshot, deployment: str | None) -> bool:
     if owner is None or not owner.belongs_to(provider, deployment):
         return False
     node = snapshot.node(owner.node_id)

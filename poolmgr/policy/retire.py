@@ -1,7 +1,8 @@
-"""What to delete, and when something is gone.
+"""What to delete of nodes, and when it is gone.
 
 Absence is only inferred from complete listings that began after the deletion was accepted; what is ours is
-only known from owner marks. Both kinds of proof are made here, from facts, and nowhere else.
+only known from owner marks and from records. Both kinds of proof are made here and in `leaks`, from facts, and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -11,13 +12,11 @@ from dataclasses import dataclass, replace
 
 from poolmgr.config.settings import Label
 from poolmgr.model.node import Node, NodeState
-from poolmgr.model.server import FloatingIp, Listing, Port, Server, ServerStatus
+from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, ServerStatus, Volume
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.policy.growth import doubling
 from poolmgr.policy.tuning import Tuning
 
-#: In these the cloud has done all it will do for us; a soft-deleted server is reclaimed in its own time (3.17).
-_DELETED = frozenset({ServerStatus.DELETED, ServerStatus.SOFT_DELETED})
 #: Seconds; a whole number in a record may be too large for a float.
 _CENTURIES = 1e10
 
@@ -31,22 +30,30 @@ class Doomed:
     asks: int = 0
     not_before: float = 0.0
     busy: bool = False  # a delete call is in flight
+    forced: bool = False  # it was soft-deleted, and has been asked for once more
     sightings: int = 0  # complete listings without it
     seen_until: float = 0.0  # start of the last listing that was counted
 
 
 def observe(doomed: Doomed, listing: Listing[Server]) -> Doomed:
-    """`doomed` with what `listing` says about it."""
-    if doomed.asked_at is None or not listing.complete or listing.started_at <= doomed.seen_until:
+    """`doomed` with what `listing` says about it. A partial one may show it, also as deleted, but not its absence."""
+    if doomed.asked_at is None or listing.started_at <= doomed.seen_until:
         return doomed
     if listing.started_at < doomed.asked_at:
         return doomed
     server = listing.items.get(doomed.server_id)
+    if server is None and not listing.complete:
+        return doomed
     if server is None:
-        return replace(doomed, sightings=doomed.sightings + 1, seen_until=listing.started_at)
-    if server.status in _DELETED:
-        return replace(doomed, sightings=1_000, seen_until=listing.started_at)
-    return replace(doomed, sightings=0, seen_until=listing.started_at)
+        sightings = doomed.sightings + 1
+    elif server.status is ServerStatus.DELETED:
+        sightings = 1_000
+    elif server.status is ServerStatus.SOFT_DELETED and doomed.forced:
+        # The cloud reclaims it in its own time. Its node is gone, so it is priced as someone else's until then.
+        sightings = 1_000
+    else:
+        sightings = 0
+    return replace(doomed, sightings=sightings, seen_until=listing.started_at)
 
 
 def is_gone(doomed: Doomed, tuning: Tuning) -> bool:
@@ -61,18 +68,19 @@ def ask_due(doomed: Doomed, server: Server | None, *, now: float, tuning: Tuning
         return True
     if server is None or doomed.sightings:
         return False
-    patience = doubling(tuning.delete_reissue, doomed.asks - 1, tuning.delete_reissue_max)
-    if server.task_state == "deleting":
-        patience = max(patience, 10 * tuning.delete_reissue)
-    return now - doomed.asked_at >= patience
+    if server.status is ServerStatus.SOFT_DELETED and doomed.seen_until >= doomed.asked_at:
+        return not doomed.forced
+    at_it = server.task_state == "deleting" and server.status is not ServerStatus.ERROR
+    first = tuning.delete_patience if at_it else tuning.delete_reissue
+    return now - doomed.asked_at >= doubling(first, doomed.asks - 1, tuning.delete_reissue_max)
 
 
 def by_node(listing: Listing[Server]) -> Mapping[str, Sequence[Server]]:
-    """The listed servers by the node that their metadata names, whoever's that is."""
+    """The servers that are there by the node that their metadata names, whoever's that is."""
     found: dict[str, list[Server]] = {}
     for server in listing.items.values():
         owner = server.owner
-        if owner is not None:
+        if owner is not None and server.status is not ServerStatus.DELETED:
             found.setdefault(owner.node_id, []).append(server)
     return found
 
@@ -118,112 +126,49 @@ def hold_limit(node: Node, max_hold_age: float) -> float:
     return float(min((min(limit, _CENTURIES) for limit in (own, max_hold_age) if limit > 0), default=0.0))
 
 
-def leaked_servers(
-    listing: Listing[Server],
-    snapshot: Snapshot,
-    *,
-    provider: str,
-    deployment: str,
-    in_hand: Collection[str],
-) -> frozenset[str]:
-    """Ids of our servers that no node accounts for. `in_hand`: ids of nodes this process is working on.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """Whose leftovers are looked for: the node's, whichever attempt they were made for."""
 
-    A server is leaked when its node is unknown, or known with another server's id (an attempt whose create
-    call was answered too late). A node that is there but cannot be read accounts for its servers. Two listings
-    must agree before anything is done about it.
+    provider: str
+    deployment: str
+    node_id: str  # "": no node's
+
+    def is_on(self, owner: Owner | None) -> bool:
+        if owner is None or not self.node_id:
+            return False
+        return (owner.provider, owner.deployment, owner.node_id) == (
+            self.provider,
+            self.deployment,
+            self.node_id,
+        )
+
+
+def leftover_ports(ports: Listing[Port], server_ids: Collection[str], mark: Mark) -> frozenset[str]:
+    """Ids of ports that name one of these servers, all of them gone, or that were made for the node in advance."""
+    return frozenset(p.id for p in ports.items.values() if p.device_id in server_ids or mark.is_on(p.owner))
+
+
+def leftover_floating_ips(ips: Listing[FloatingIp], mark: Mark) -> frozenset[str]:
+    """Ids of floating IPs made for the node."""
+    return frozenset(ip.id for ip in ips.items.values() if mark.is_on(ip.owner))
+
+
+def leftover_volumes(
+    volumes: Listing[Volume], seen: Collection[str], server_ids: Collection[str], mark: Mark
+) -> Mapping[str, bool]:
+    """Volumes of servers that are gone, and whether the state of each allows its deletion.
+
+    They are known by their id, if one of the servers was listed with it, or by their mark. What somebody has attached
+    to another server since is not ours any more.
     """
-    if not listing.complete:
-        return frozenset()
-    leaked = set()
-    for server in listing.items.values():
-        owner = server.owner
-        if owner is None or not owner.belongs_to(provider, deployment) or owner.node_id in in_hand:
-            continue
-        if server.status in _DELETED or snapshot.node_unreadable(owner.node_id):
-            continue
-        node = snapshot.node(owner.node_id)
-        unknown = node is None or node.provider != provider
-        # Nodepool's own servers name no deployment, and it records the id only after the server is there.
-        stray = node is not None and owner.deployment and node.external_id not in (None, "", server.id)
-        if unknown or stray:
-            leaked.add(server.id)
-    return frozenset(leaked)
+    return {
+        volume.id: may_be_deleted(volume)
+        for volume in volumes.items.values()
+        if (volume.id in seen or mark.is_on(volume.owner)) and set(volume.server_ids) <= set(server_ids)
+    }
 
 
-def lost_nodes(listing: Listing[Server], snapshot: Snapshot, provider: str) -> frozenset[str]:
-    """Ids of free ready nodes whose server is gone or broken: they must not be handed to anyone (cloud.md 3.17).
-
-    A node that names no server (a foreign record) is not judged. A node may have become ready after the listing
-    was made, so two listings must agree.
-    """
-    if not listing.complete:
-        return frozenset()
-    return frozenset(
-        node.id
-        for node in snapshot.nodes_of(provider, NodeState.READY)
-        if not node.allocated_to
-        and isinstance(node.external_id, str)
-        and not _serves(listing.items.get(node.external_id))
-    )
-
-
-def _serves(server: Server | None) -> bool:
-    """UNKNOWN says nothing about a server; any other state but ACTIVE says that nobody can use it."""
-    return server is not None and server.status in (ServerStatus.ACTIVE, ServerStatus.UNKNOWN)
-
-
-def leaked_floating_ips(
-    listing: Listing[FloatingIp],
-    snapshot: Snapshot,
-    *,
-    provider: str,
-    deployment: str,
-    in_hand: Collection[str],
-    any_unattached: bool,
-) -> frozenset[str]:
-    """Ids of floating IPs made for nodes that are gone; with `any_unattached` (clean-floating-ips) all idle ones."""
-    leaked = set()
-    for ip in listing.items.values() if listing.complete else ():
-        owner = ip.owner
-        if owner is None:
-            if any_unattached and ip.port_id is None:
-                leaked.add(ip.id)
-        elif owner.provider != provider or owner.deployment != deployment or owner.node_id in in_hand:
-            continue
-        elif snapshot.node(owner.node_id) is None and not snapshot.node_unreadable(owner.node_id):
-            leaked.add(ip.id)
-    return frozenset(leaked)
-
-
-def idle_ports(ports: Listing[Port], servers: Listing[Server]) -> frozenset[str]:
-    """Ids of DOWN ports of no listed server: `compute:*` or no owner (launcher.md 9.6, cloud.md 3.13).
-
-    A port with the mark of some poolmgr is not idle but made in advance: its server may be about to come.
-    """
-    if not (ports.complete and servers.complete):
-        return frozenset()
-    return frozenset(
-        port.id
-        for port in ports.items.values()
-        if port.status == "DOWN"
-        and (port.device_owner == "" or port.device_owner.startswith("compute:"))
-        and port.device_id not in servers.items
-        and port.owner is None
-    )
-
-
-def leftover_ports(ports: Listing[Port], server_ids: Collection[str]) -> frozenset[str]:
-    """Ids of ports that still name one of these servers, all of them gone."""
-    return frozenset(p.id for p in ports.items.values() if p.device_id in server_ids)
-
-
-def leftover_floating_ips(
-    ips: Listing[FloatingIp], *, provider: str, deployment: str, node_id: str
-) -> frozenset[str]:
-    """Ids of floating IPs made for this node."""
-    mine = (deployment, provider, node_id)
-    return frozenset(
-        ip.id
-        for ip in ips.items.values()
-        if ip.owner and (ip.owner.deployment, ip.owner.provider, ip.owner.node_id) == mine
-    )
+def may_be_deleted(volume: Volume) -> bool:
+    """Whether Block Storage would take a deletion now (API v3 reference, "Delete a volume": preconditions)."""
+    return volume.status == "available" or volume.status.startswith("error")

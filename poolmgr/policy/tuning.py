@@ -35,8 +35,21 @@ class Tuning:
     image_retry: float = 300.0  # a cloud image that was not there is looked for again (launcher.md 2)
     broken_retry: float = 300.0  # a label whose settings the cloud rejected gets another chance (3.18)
     sweep_interval: float = 60.0  # leaks, ageing
-    delete_reissue: float = 30.0  # a server still listed and not being deleted is deleted again (3.17)
+    delete_reissue: float = (
+        30.0  # a server still listed and not being deleted is deleted again (3.17); doubles
+    )
+    delete_patience: float = 300.0  # the same for one that is said to be being deleted
     delete_reissue_max: float = 1800.0
+    delete_alarm: float = 1800.0  # a node not gone by then is told about
+    leftover_look: float = 1.0  # between looks at what is left of a node; doubles
+    leftover_look_max: float = 60.0
+    leftover_retry: float = 5.0  # a leftover that is still there is deleted again; doubles
+    leftover_tries: int = 3  # deletions without effect before that is told
+    leak_age: float = 300.0  # of a server without a node before it is deleted (3.17)
+    idle_port_age: float = 180.0  # between two sightings of a port without a mark (3.13)
+    idle_floating_ip_age: float = 600.0  # the same for floating IPs (3.17)
+    mark_retry: float = 5.0  # a volume that could not be marked; doubles
+    mark_retry_max: float = 300.0
     lost_request_grace: float = 1.0  # a pending request must be unlocked this long before it is reset
     request_locks_interval: float = 600.0  # full look for forgotten lock directories
     stop_timeout: float = 30.0

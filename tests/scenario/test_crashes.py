@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
-from tests.scenario.harness import Fuse, Site, provider
+from tests.scenario.harness import Fuse, Site, label, provider
+
+#: Ways of clouds, and what a label of them says.
+WAYS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "direct": ("direct", {}, {}),
+    "nat": ("nat", {}, {}),
+    "partial lists": ("nat", {"lists_changes": True}, {}),
+    "precreated ports": ("nat", {"precreates_ports": True}, {}),
+    "boot from volume": ("direct", {"orphans_volumes": True}, {"boot_from_volume": True}),
+}
 
 
-def crash_run(shape: str, at: int, *, after: bool) -> int:
+def crash_run(way: str, at: int, *, after: bool) -> int:
     """One run with a crash at act number `at`, then a new process; returns how many acts the first one made."""
+    shape, options, settings = WAYS[way]
     cloud = {"shape": shape, "boot": 1.0}
-    site = Site({"one": cloud}, [provider("one")])
+    site = Site({"one": cloud}, [provider("one", [label("small", **settings)])], cloud_options=options)
     fuse = Fuse(at, after=after)
     site.start(fuse)
     requests = [site.submit("small"), site.submit("small", "small")]
@@ -34,12 +45,12 @@ def crash_run(shape: str, at: int, *, after: bool) -> int:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("shape", ["direct", "nat"])
-def test_a_crash_at_any_act_loses_and_leaks_nothing(shape: str, after: bool) -> None:
-    total = crash_run(shape, 10_000, after=after)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_crash_at_any_act_loses_and_leaks_nothing(way: str, after: bool) -> None:
+    total = crash_run(way, 10_000, after=after)
     assert 20 < total < 200
     for at in range(1, total + 1):
-        crash_run(shape, at, after=after)
+        crash_run(way, at, after=after)
 
 
 def lost_answer_run(at: int, *, expire: bool) -> int:
@@ -73,11 +84,18 @@ def test_an_answer_lost_at_any_write_loses_and_leaks_nothing(expire: bool) -> No
         lost_answer_run(at, expire=expire)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_ten_crashes_in_a_run_of_200_requests_lose_and_leak_nothing(seed: int) -> None:
+EVERYTHING = {"precreates_ports": True, "lists_changes": True, "orphans_volumes": True}
+
+
+@pytest.mark.parametrize(("seed", "options"), [(1, {}), (2, EVERYTHING), (3, EVERYTHING)])
+def test_ten_crashes_in_a_run_of_200_requests_lose_and_leak_nothing(
+    seed: int, options: dict[str, Any]
+) -> None:
     rng = random.Random(seed)
     clouds = {"one": {"shape": "direct", "boot": 2.0}, "two": {"shape": "nat", "boot": 2.0}}
-    site = Site(clouds, [provider("one"), provider("two")], seed=seed)
+    labels = [label("small", boot_from_volume=bool(options))]
+    providers = [provider("one", labels), provider("two", labels)]
+    site = Site(clouds, providers, seed=seed, cloud_options=options)
     site.start(Fuse(rng.randrange(1, 400), after=rng.random() < 0.5))
     waiting: set[str] = set()
     submitted = 0

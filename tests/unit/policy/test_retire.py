@@ -9,19 +9,18 @@ from hypothesis import strategies as st
 
 from poolmgr.config.settings import Label
 from poolmgr.model.node import Node, NodeState
-from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, ServerStatus
+from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, ServerStatus, Volume
 from poolmgr.policy.retire import (
     Doomed,
+    Mark,
     aged,
     ask_due,
+    by_node,
     hold_limit,
-    idle_ports,
     is_gone,
-    leaked_floating_ips,
-    leaked_servers,
     leftover_floating_ips,
     leftover_ports,
-    lost_nodes,
+    leftover_volumes,
     observe,
     servers_of,
 )
@@ -55,6 +54,8 @@ def test_a_server_is_gone_when_two_complete_listings_lack_it():
         [listing(at=101.0, complete=False), listing(at=102.0, complete=False)],
         [listing(at=101.0), listing(server("s-1"), at=102.0), listing(at=103.0)],  # it came back
         [listing(server("s-1", ServerStatus.ERROR), at=101.0)],
+        [listing(at=101.0, complete=False, partial=True), listing(at=102.0, complete=False, partial=True)],
+        [listing(server("s-1", ServerStatus.DELETED), at=99.0)],
     ],
 )
 def test_nothing_less_proves_that_it_is_gone(listings):
@@ -66,9 +67,26 @@ def test_nothing_is_gone_before_the_cloud_accepted_its_deletion():
     assert watched(listing(at=1.0), listing(at=2.0), doomed=doomed) == doomed
 
 
-@pytest.mark.parametrize("status", [ServerStatus.DELETED, ServerStatus.SOFT_DELETED])
-def test_a_server_that_the_cloud_lists_as_deleted_is_gone_at_once(status):
-    assert is_gone(watched(listing(server("s-1", status), at=101.0)), TUNING)
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_server_that_the_cloud_lists_as_deleted_is_gone_at_once(partial):
+    deleted = server("s-1", ServerStatus.DELETED)
+    assert is_gone(watched(listing(deleted, at=101.0, complete=not partial, partial=partial)), TUNING)
+
+
+def test_a_soft_deleted_server_is_asked_for_once_more_and_then_counts_as_gone():
+    soft = server("s-1", ServerStatus.SOFT_DELETED)
+    seen = watched(listing(soft, at=101.0))
+    assert not is_gone(seen, TUNING)
+    assert ask_due(seen, soft, now=102.0, tuning=TUNING)
+    asked = replace(seen, forced=True, asks=2)
+    assert not ask_due(asked, soft, now=1e6, tuning=TUNING)
+    assert not is_gone(asked, TUNING)  # it may have worked
+    assert is_gone(observe(asked, listing(soft, at=103.0)), TUNING)
+
+
+def test_what_was_soft_deleted_before_is_deleted_first():
+    soft = server("s-1", ServerStatus.SOFT_DELETED)
+    assert not ask_due(ASKED, soft, now=102.0, tuning=TUNING)  # that listing is from before
 
 
 looks = st.builds(
@@ -88,9 +106,9 @@ def test_gone_means_proved_by_complete_listings_begun_after_the_deletion(listing
     if not is_gone(doomed, TUNING):
         return
     assert asked_at is not None
-    proof = [one for one in listings if one.complete and one.started_at >= asked_at]
-    deleted = [one for one in proof if one.items and one.items["s-1"].status is ServerStatus.DELETED]
-    without = {one.started_at for one in proof if not one.items}
+    later = [one for one in listings if one.started_at >= asked_at]
+    deleted = [one for one in later if one.items and one.items["s-1"].status is ServerStatus.DELETED]
+    without = {one.started_at for one in later if one.complete and not one.items}
     assert deleted or len(without) >= TUNING.absence_sightings
 
 
@@ -114,6 +132,9 @@ def test_what_all_listings_lack_is_gone_in_the_end(times):
         (ASKED, server(), 130.0, True),  # still there, and nobody is at it
         (ASKED, server(task_state="deleting"), 399.0, False),
         (ASKED, server(task_state="deleting"), 400.0, True),
+        (replace(ASKED, asks=2), server(task_state="deleting"), 699.0, False),
+        (replace(ASKED, asks=2), server(task_state="deleting"), 700.0, True),
+        (ASKED, server("s-1", ServerStatus.ERROR, task_state="deleting"), 130.0, True),  # it has given up
         (ASKED, None, 1e6, False),  # not listed: nothing to ask for
         (replace(ASKED, sightings=1), server(), 1e6, False),
         (replace(ASKED, busy=True), server(), 1e6, False),
@@ -157,6 +178,12 @@ def test_a_node_takes_along_the_server_it_records_listed_or_not(external_id, ids
     node = Node(id="7", provider="north", external_id=external_id)
     assert servers_of(node, "north", [], deployment=DEPLOYMENT) == ids
     assert servers_of(node, "north", [server("s-1", node="7")], deployment=DEPLOYMENT) == ids | {"s-1"}
+
+
+def test_servers_are_sorted_by_the_node_they_name_if_they_are_there():
+    one, two = server("s-1", node="7"), server("s-2", node="7", provider="south")
+    gone, foreign = server("s-3", ServerStatus.DELETED, node="7"), server("s-4", node=None)
+    assert by_node(listing(one, two, gone, foreign)) == {"7": [one, two]}
 
 
 # Age
@@ -219,248 +246,71 @@ def test_held_nodes_age(since, old):
     assert reasons(node) == []
 
 
-# Leaked servers
+# Leftovers
 
 
-def leaked(*servers: Server, nodes: tuple[Node, ...] = (), in_hand=(), complete: bool = True) -> set[str]:
-    seen = listing(*servers, complete=complete)
-    return set(leaked_servers(seen, snapshot_of(*nodes), in_hand=in_hand, **HERE))
-
-
-def test_a_server_of_ours_without_node_is_leaked():
-    assert leaked(server(node="7")) == {"s-1"}
-    assert leaked(server(node="7", deployment=None)) == {"s-1"}  # Nodepool's: the fleet's nodes are all known
-    assert leaked(server(node="7"), nodes=(Node(id="7", provider="south"),)) == {"s-1"}
-
-
-@pytest.mark.parametrize(
-    ("external_id", "deployment", "is_leaked"),
-    [
-        ("s-1", DEPLOYMENT, False),
-        ("s-2", DEPLOYMENT, True),  # an attempt whose create call was answered too late
-        (None, DEPLOYMENT, False),  # being made
-        ("", DEPLOYMENT, False),
-        ("s-2", None, False),  # Nodepool records the id only when the server is there
-    ],
-)
-def test_a_server_beside_its_nodes_own_one_is_leaked(external_id, deployment, is_leaked):
-    node = Node(id="7", provider="north", external_id=external_id)
-    assert leaked(server(node="7", deployment=deployment), nodes=(node,)) == ({"s-1"} if is_leaked else set())
-
-
-@pytest.mark.parametrize("status", [ServerStatus.DELETED, ServerStatus.SOFT_DELETED])
-def test_what_the_cloud_has_deleted_is_not_leaked(status):
-    assert leaked(server(status=status, node="7")) == set()
-
-
-def test_what_is_in_hand_is_not_leaked():
-    assert leaked(server(node="7"), in_hand={"7"}) == set()
-
-
-def test_an_incomplete_listing_shows_no_leak():
-    assert leaked(server(node="7"), complete=False) == set()
-
-
-def test_a_node_that_cannot_be_read_accounts_for_its_servers():
-    snapshot = snapshot_of()
-    snapshot.put_unreadable_node("7")
-    assert leaked_servers(listing(server(node="7")), snapshot, in_hand=(), **HERE) == frozenset()
-    ip = FloatingIp(id="f", address="192.0.2.1", port_id=None, owner=Owner(node_id="7", **HERE))
-    found = leaked_floating_ips(listing(ip), snapshot, in_hand=(), any_unattached=True, **HERE)
-    assert found == frozenset()
-
-
-# Lost nodes
-
-
-@pytest.mark.parametrize(
-    ("seen", "lost"),
-    [
-        ([], True),
-        ([server("s-1", ServerStatus.ERROR)], True),
-        ([server("s-1", ServerStatus.OTHER)], True),
-        ([server("s-1", ServerStatus.ACTIVE)], False),
-        ([server("s-1", ServerStatus.UNKNOWN)], False),  # no information
-    ],
-)
-def test_a_free_node_whose_server_serves_nobody_is_lost(seen, lost):
-    snapshot = snapshot_of(ready("1", external_id="s-1"))
-    assert lost_nodes(listing(*seen), snapshot, "north") == ({"1"} if lost else set())
-
-
-@pytest.mark.parametrize(
-    "node",
-    [
-        ready("1", external_id="s-1", allocated_to="200-1"),
-        ready("1", external_id=None),  # foreign: names no server
-        ready("1", external_id={"namespace": "x"}),
-        ready("1", external_id="s-1", provider="south"),
-        Node(id="1", provider="north", external_id="s-1", state=NodeState.IN_USE),
-        Node(id="1", provider="north", external_id="s-1", state=NodeState.HOLD),
-    ],
-)
-def test_no_other_node_is_lost(node):
-    assert lost_nodes(listing(), snapshot_of(node), "north") == frozenset()
-
-
-def test_an_incomplete_listing_loses_no_node():
-    snapshot = snapshot_of(ready("1", external_id="s-1"))
-    assert lost_nodes(listing(complete=False), snapshot, "north") == frozenset()
-
-
-# Floating IPs and ports
-
-
-def floating(owner: Owner | None, port_id: str | None = None) -> FloatingIp:
-    return FloatingIp(id="f-1", address="192.0.2.1", port_id=port_id, owner=owner)
-
-
-def mark(node_id: str = "7", **fields: Any) -> Owner:
+def owner(node_id: str = "7", **fields: Any) -> Owner:
     return Owner(**{"node_id": node_id, **HERE, **fields})
 
 
-@pytest.mark.parametrize(
-    ("ip", "any_unattached", "is_leaked"),
-    [
-        (floating(mark()), False, True),
-        (floating(mark(), port_id="p-1"), False, True),
-        (floating(mark("8")), False, False),  # a living node's
-        (floating(mark("9")), False, False),  # in hand
-        (floating(mark(deployment=OTHER_DEPLOYMENT)), True, False),
-        (floating(mark(provider="south")), True, False),
-        (floating(None), False, False),
-        (floating(None), True, True),  # clean-floating-ips
-        (floating(None, port_id="p-1"), True, False),
-    ],
-)
-def test_leaked_floating_ips(ip, any_unattached, is_leaked):
-    snapshot = snapshot_of(Node(id="8", provider="north"))
-    for complete in (True, False):
-        found = leaked_floating_ips(
-            listing(ip, complete=complete), snapshot, in_hand={"9"}, any_unattached=any_unattached, **HERE
-        )
-        assert found == ({"f-1"} if is_leaked and complete else set())
+OWNERS = [
+    (owner(), True),
+    (owner(attempt=2), True),  # whichever attempt it was made for
+    (owner("8"), False),
+    (owner(provider="south"), False),
+    (owner(deployment=OTHER_DEPLOYMENT), False),
+    (owner(deployment=None), False),
+    (None, False),
+]
+MARK = Mark(node_id="7", **HERE)
+NOBODYS = Mark(node_id="", **HERE)
 
 
-def port(**fields: Any) -> Port:
-    return Port(
-        **{"id": "p-1", "device_id": "s-gone", "device_owner": "compute:nova", "status": "DOWN", **fields}
+@pytest.mark.parametrize(("made_for", "left"), OWNERS)
+def test_leftovers_are_those_made_for_the_node(made_for, left):
+    ip = FloatingIp(id="f-1", address="192.0.2.1", port_id=None, owner=made_for)
+    assert leftover_floating_ips(listing(ip), MARK) == ({"f-1"} if left else set())
+    port = Port(id="p-1", device_id="", owner=made_for)  # made in advance; perhaps no server came of it
+    assert leftover_ports(listing(port), [], MARK) == ({"p-1"} if left else set())
+    volume = Volume(id="v-1", status="available", owner=made_for)
+    assert leftover_volumes(listing(volume), [], [], MARK) == ({"v-1": True} if left else {})
+
+
+def test_what_a_leaked_server_leaves_is_never_found_by_a_mark():
+    """Its node may be alive and have another server."""
+    unnamed = owner("")
+    assert (
+        leftover_floating_ips(listing(FloatingIp(id="f", address="", port_id=None, owner=unnamed)), NOBODYS)
+        == set()
     )
+    assert leftover_ports(listing(Port(id="p", device_id="", owner=unnamed)), [], NOBODYS) == set()
+    assert leftover_volumes(listing(Volume(id="v", owner=unnamed)), [], [], NOBODYS) == {}
 
 
-@pytest.mark.parametrize(
-    ("one", "idle"),
-    [
-        (port(), True),
-        (port(device_id="", device_owner=""), True),
-        (port(device_id="s-1"), False),  # its server lives
-        (port(status="ACTIVE"), False),
-        (port(status="BUILD"), False),
-        (port(device_owner="network:router_interface"), False),
-        (port(device_owner="network:dhcp"), False),
-        (port(owner=mark()), False),  # made in advance: its server may be about to come
-        (port(owner=mark(deployment=OTHER_DEPLOYMENT)), False),
-    ],
-)
-def test_idle_ports(one, idle):
-    servers = listing(server("s-1"))
-    assert idle_ports(listing(one), servers) == ({"p-1"} if idle else set())
-    assert idle_ports(listing(one, complete=False), servers) == set()
-    assert idle_ports(listing(one), listing(complete=False)) == set()
-
-
-def test_leftovers_of_a_node_are_what_names_it_or_its_servers():
-    ports = listing(
-        port(id="p-1", device_id="s-1"), port(id="p-2", device_id="s-2"), port(id="p-3", device_id="")
-    )
-    assert leftover_ports(ports, ["s-1", "s-9"]) == {"p-1"}
-    assert leftover_ports(ports, []) == set()
+def test_ports_that_name_a_server_which_is_gone_are_left():
+    ports = listing(*(Port(id=f"p-{n}", device_id=device) for n, device in enumerate(["s-1", "s-2", ""])))
+    assert leftover_ports(ports, ["s-1", "s-9"], MARK) == {"p-0"}
+    assert leftover_ports(ports, [], MARK) == set()
 
 
 @pytest.mark.parametrize(
-    ("owner", "left"),
+    ("status", "attached", "left"),
     [
-        (mark(), True),
-        (mark(attempt=2), True),  # whichever attempt it was made for
-        (mark("8"), False),
-        (mark(provider="south"), False),
-        (mark(deployment=OTHER_DEPLOYMENT), False),
-        (mark(deployment=None), False),
-        (None, False),
+        ("available", (), True),
+        ("error", (), True),
+        ("error_deleting", (), True),
+        ("deleting", (), False),  # on its way
+        ("in-use", ("s-1",), False),  # still attached to the server that is gone
+        ("detaching", ("s-1",), False),
+        ("reserved", (), False),
+        ("", (), False),
     ],
 )
-def test_leftover_floating_ips_are_those_made_for_the_node(owner, left):
-    found = leftover_floating_ips(listing(floating(owner)), node_id="7", **HERE)
-    assert found == ({"f-1"} if left else set())
+def test_volumes_are_left_until_they_are_gone_and_deleted_when_that_is_possible(status, attached, left):
+    volume = Volume(id="v-1", status=status, server_ids=attached)
+    assert leftover_volumes(listing(volume), ["v-1"], ["s-1"], MARK) == {"v-1": left}
 
 
-# Foreign things, in all worlds
-
-providers = st.sampled_from(["north", "south", "", None])
-deployments = st.sampled_from([DEPLOYMENT, OTHER_DEPLOYMENT, "", None])
-node_ids = st.sampled_from(["7", "8", "", None])
-any_nodes = st.lists(
-    st.builds(
-        Node,
-        id=st.sampled_from(["7", "8"]),
-        provider=st.sampled_from(["north", "south", None]),
-        external_id=st.sampled_from(["s-1", "s-2", None]),
-    ),
-    max_size=2,
-)
-any_servers = st.lists(
-    st.builds(
-        server,
-        st.sampled_from(["s-1", "s-2", "s-3"]),
-        st.sampled_from(ServerStatus),
-        node=node_ids,
-        provider=providers,
-        deployment=deployments,
-    ),
-    max_size=4,
-)
-owners = st.none() | st.builds(
-    Owner,
-    provider=st.sampled_from(["north", "south", ""]),
-    node_id=st.sampled_from(["7", "8", ""]),
-    deployment=deployments,
-)
-
-
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(any_servers, any_nodes)
-def test_no_foreign_server_is_ever_taken_for_ours(servers, nodes):
-    seen = listing(*servers)
-    snapshot = snapshot_of(*nodes)
-    found = leaked_servers(seen, snapshot, in_hand={"8"}, **HERE)
-    for node in nodes:
-        found |= servers_of(
-            replace(node, external_id=None), "north", seen.items.values(), deployment=DEPLOYMENT
-        )
-    for server_id in found:
-        metadata = seen.items[server_id].metadata
-        assert metadata.get("nodepool_provider_name") == "north"
-        assert metadata.get("poolmgr_deployment") in (None, DEPLOYMENT)
-        assert metadata.get("nodepool_node_id")
-    leaked_ids = leaked_servers(seen, snapshot, in_hand=(), **HERE)
-    for node in snapshot.nodes_of("north"):  # and what a node records is never leaked
-        recorded = seen.items.get(str(node.external_id))
-        if recorded and recorded.owner and recorded.owner.node_id == node.id:
-            assert recorded.id not in leaked_ids
-
-
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.lists(owners, max_size=4), any_nodes)
-def test_no_marked_floating_ip_of_others_is_ever_taken_for_ours(marks, nodes):
-    ips = [
-        FloatingIp(id=f"f-{n}", address="192.0.2.1", port_id=None, owner=owner)
-        for n, owner in enumerate(marks)
-    ]
-    found = leaked_floating_ips(
-        listing(*ips), snapshot_of(*nodes), in_hand={"8"}, any_unattached=False, **HERE
-    )
-    for ip in ips:
-        if ip.id in found:
-            assert ip.owner is not None
-            assert (ip.owner.provider, ip.owner.deployment) == ("north", DEPLOYMENT)
-            assert ip.owner.node_id not in {n.id for n in nodes} | {"8"}
+def test_a_volume_that_somebody_has_attached_to_another_server_is_not_ours_any_more():
+    volume = Volume(id="v-1", status="in-use", server_ids=("s-2",), owner=owner())
+    assert leftover_volumes(listing(volume), ["v-1"], ["s-1"], MARK) == {}

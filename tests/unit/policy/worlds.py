@@ -20,7 +20,9 @@ TUNING = Tuning(
     retry_backoff=1.0,
     retry_backoff_max=30.0,
     delete_reissue=30.0,
+    delete_patience=300.0,
     delete_reissue_max=1800.0,
+    leak_age=300.0,
 )
 DEPLOYMENT = "d" * 32
 OTHER_DEPLOYMENT = "e" * 32

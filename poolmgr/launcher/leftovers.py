@@ -1,0 +1,135 @@
+"""What is left of a node when its servers are gone: ports, floating IPs, volumes. Deleted until no listing shows it.
+
+Some clouds accept a deletion and do nothing, or take their time. So a deletion counts for nothing; only a listing that
+began after it does, and what it still shows is looked at and deleted again, after growing pauses.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from poolmgr.launcher.jobs import Jobs, Outcome
+from poolmgr.launcher.listings import SharedListing
+from poolmgr.model.server import Listing
+from poolmgr.policy.growth import doubling
+from poolmgr.policy.tuning import Tuning
+from poolmgr.runtime.clock import Clock
+from poolmgr.runtime.executor import Executor
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Generic[T]):
+    """One kind of thing. `left` names those that are left and says whether the state of each allows its deletion."""
+
+    name: str
+    listing: SharedListing[T]
+    left: Callable[[Listing[T]], Mapping[str, bool]]
+    delete: Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Trial:
+    """The deletions of one thing so far. Monotonic seconds."""
+
+    tries: int = 0
+    not_before: float = 0.0
+    busy: bool = False
+
+
+class Leftovers(Generic[T]):
+    """The leftovers of one kind of one node."""
+
+    def __init__(
+        self,
+        kind: Kind[T],
+        *,
+        whose: str,
+        fence: Callable[[], None],
+        jobs: Jobs,
+        executor: Executor,
+        clock: Clock,
+        tuning: Tuning,
+    ) -> None:
+        """`whose`: for the log. `fence` raises when the caller has lost the right to delete."""
+        self._kind = kind
+        self._whose = whose
+        self._fence = fence
+        self._jobs = jobs
+        self._executor = executor
+        self._clock = clock
+        self._tuning = tuning
+        self._after = 0.0  # a listing must begin at or after this
+        self._look_at = 0.0
+        self._looks = 0
+        self._judged: Listing[T] | None = None
+        self._left: Mapping[str, bool] = {}
+        self._trials: dict[str, _Trial] = {}
+
+    def __str__(self) -> str:
+        """What is known to be left, for messages; "" if nothing is."""
+        return f"{self._kind.name} {', '.join(sorted(self._left))}" if self._left else ""
+
+    def advance(self, absent_at: float, now: float) -> float | None:
+        """Delete what is left; None when nothing is, else when to look again (monotonic seconds).
+
+        `absent_at`: when the servers were found to be gone.
+        """
+        self._after = max(self._after, absent_at)
+        if any(trial.busy for trial in self._trials.values()):
+            return float("inf")
+        if now < self._look_at:
+            return self._look_at
+        listing = self._kind.listing.since(self._after)
+        if listing is None:
+            return float("inf")
+        if listing is not self._judged:
+            self._judged, self._left = listing, self._kind.left(listing)
+        if not self._left:
+            return None
+        due = [one for one, allowed in self._left.items() if allowed and self._trial(one).not_before <= now]
+        for thing in due:
+            self._delete(thing)
+        if due:
+            return float("inf")
+        tuning = self._tuning
+        self._look_at = self._after = now + doubling(
+            tuning.leftover_look, self._looks, tuning.leftover_look_max
+        )
+        self._looks += 1
+        return self._look_at
+
+    def _trial(self, thing: str) -> _Trial:
+        return self._trials.get(thing, _Trial())
+
+    def _delete(self, thing: str) -> None:
+        trial = self._trial(thing)
+        kind = self._kind.name
+        if trial.tries == self._tuning.leftover_tries:
+            log.warning(
+                "%s %s of %s is still there after %d deletions", kind, thing, self._whose, trial.tries
+            )
+        else:
+            log.info("deleting %s %s of %s", kind, thing, self._whose)
+        self._trials[thing] = replace(trial, busy=True)
+
+        def job() -> None:
+            self._fence()
+            self._kind.delete(thing)
+
+        self._jobs.run(self._executor, job, lambda outcome: self._deleted(thing, outcome))
+
+    def _deleted(self, thing: str, outcome: Outcome[None]) -> None:
+        """The listing that comes next decides."""
+        now, tuning = self._clock.monotonic(), self._tuning
+        tries = self._trial(thing).tries + 1
+        pause = doubling(tuning.leftover_retry, tries - 1, tuning.delete_reissue_max)
+        self._trials[thing] = _Trial(tries=tries, not_before=now + pause)
+        self._after = self._look_at = now
+        if outcome.error is not None:
+            log.warning("cannot delete %s %s: %s", self._kind.name, thing, outcome.error)
