@@ -150,14 +150,19 @@ class ImageCloud(Protocol):
         *,
         progress: Callable[[UploadProgress], None] | None = None,
         cancelled: threading.Event | None = None,
+        timeout: float | None = None,
     ) -> CloudImage:
         """Make an image of a local file, by the way this cloud accepts; returns it ACTIVE and verified.
 
-        Idempotent by `spec.owner`: a complete image of an earlier attempt is returned, a broken one deleted. The
-        file is streamed and opened anew for each attempt. `progress` is called on this thread, from time to time
-        while bytes go out and at each new phase. On any failure nothing is left, as far as the cloud lets us.
+        Idempotent by `spec.owner`, all of it: a complete image of an earlier attempt is returned, a broken one deleted,
+        so there must be one upload of an owner at a time. Without an owner the name must be free, or an image of
+        this very file. The file is streamed and opened anew for each attempt. `progress` is called on this thread, from
+        time to time while bytes go out and at each new phase; what it raises ends the upload. `timeout`: seconds for
+        all of it, None: as long as something moves. On any failure nothing is left, as far as the cloud lets us, and
+        the message says what is.
         Raises OverQuota (the image is too large for the project), Rejected, NotSupported (no way this cloud takes),
-        OutcomeUnknown, and CloudUnavailable, also when `cancelled` was set.
+        ConfigError (the file is not what `spec` says), and CloudUnavailable, also when `cancelled` was set or the time
+        is over.
         """
 
     def get_image(self, image_id: str) -> CloudImage:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 from poolmgr.cloud.api import CloudInfo
 from poolmgr.cloud.faults import fault_kind
+from poolmgr.cloud.simulated_images import SimulatedImages
 from poolmgr.errors import (
     AuthFailed,
     CloudError,
@@ -32,6 +34,7 @@ from poolmgr.errors import (
     Rejected,
     Throttled,
 )
+from poolmgr.model.cloud_image import CloudImage, ImageSpec, StagedObject, UploadProgress
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import (
     Addresses,
@@ -94,6 +97,7 @@ class SimulatedCloud:
         self._calls: Counter[str] = Counter()
         self._known: dict[str, tuple[sim.Server, Server]] = {}  # as last converted
         self._logged_in = False
+        self._kept = SimulatedImages(cloud, self._ask, clock)
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -378,6 +382,33 @@ class SimulatedCloud:
                 self._cloud.volumes.delete(volume_id)
 
         self._delete("block-storage.DELETE.volume", volume_id, delete)
+
+    # -- images ------------------------------------------------------------------------------------------
+
+    def upload_image(
+        self,
+        spec: ImageSpec,
+        *,
+        progress: Callable[[UploadProgress], None] | None = None,
+        cancelled: threading.Event | None = None,
+        timeout: float | None = None,
+    ) -> CloudImage:
+        return self._kept.upload(spec, progress, cancelled, timeout)
+
+    def get_image(self, image_id: str) -> CloudImage:
+        return self._kept.get(image_id)
+
+    def list_images(self) -> Listing[CloudImage]:
+        return self._kept.listing()
+
+    def delete_image(self, image_id: str) -> None:
+        self._kept.delete(image_id)
+
+    def list_staged(self) -> Listing[StagedObject]:
+        return self._kept.list_staged()
+
+    def delete_staged(self, staged: StagedObject) -> None:
+        self._kept.delete_staged(staged)
 
     # -- calls -------------------------------------------------------------------------------------------
 

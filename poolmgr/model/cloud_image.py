@@ -17,6 +17,8 @@ PROP_DEPLOYMENT = "owner_specified.poolmgr.deployment"
 PROP_IMAGE = "owner_specified.poolmgr.image"
 PROP_SHA256 = "owner_specified.poolmgr.sha256"
 PROP_MD5 = "owner_specified.poolmgr.md5"
+PROP_CALL = "owner_specified.poolmgr.call"  # which upload made it, where it has no owner
+PROP_PROTECTED = "owner_specified.poolmgr.protected"  # it is protected because we were asked to
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +92,7 @@ class CloudImage:
     visibility: str = ""  # private, public, shared, community
     protected: bool = False
     created_at: float | None = None  # epoch seconds
+    project_id: str = ""  # whose it is; "" where the cloud does not tell
     properties: Mapping[str, str] = field(default_factory=dict)  # all that Glance has no field for
 
     @property
@@ -102,17 +105,16 @@ class ImageSpec:
     """An image to upload: a local file, and what the cloud is to know of it.
 
     `name` must be unique in the cloud: every upload is a new image. `size`, `md5` and `sha256` are the file's;
-    "" for hashes not known, which are then computed while the bytes go out. `url`, for web-download, is where the
-    cloud can fetch the same bytes itself.
+    "" for hashes not known, which are then computed while the bytes go out and written on the image afterwards.
+    `url`, for web-download, is where the cloud can fetch the same bytes itself. `properties` are texts; `min_disk` and
+    `min_ram` among them stand for the fields of that name.
     """
 
     name: str
     path: str
     size: int  # bytes
     disk_format: str = "qcow2"
-    owner: ImageOwner | None = (
-        None  # None: an image of a person at a command line; found again by its name only
-    )
+    owner: ImageOwner | None = None  # None: a person's, at a command line; found again by its name only
     md5: str = ""
     sha256: str = ""
     min_disk_gib: int = 0
@@ -148,10 +150,13 @@ class UploadProgress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StagedObject:
-    """An object of ours in a cloud's object store, left by an upload that was cut off."""
+    """An object of ours in a cloud's object store, with its segments, left by an upload that was cut off.
+
+    `owner` None: of an upload without one. Objects without our mark are never of this kind.
+    """
 
     container: str
     name: str
-    size: int = 0
-    upload: str = ""  # of `ImageOwner`
+    size: int = 0  # bytes, those of its segments included
+    owner: ImageOwner | None = None
     last_modified: float | None = None  # epoch seconds

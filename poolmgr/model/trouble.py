@@ -151,10 +151,6 @@ class Trouble(enum.Enum):
         "microversion-not-offered",
         "remove default_microversion from clouds.yaml, or choose one that is offered",
     )
-    VERSION_NOT_SUPPORTED = (
-        "version-not-supported",
-        "boot from images by id, or use a cloud whose image service has version 2",
-    )
     BAD_OVERRIDE = "bad-override", "only %(project_id)s and %(user_id)s stand for something in it"
 
     # -- lists and names -------------------------------------------------------------------------------------
@@ -211,6 +207,29 @@ class Trouble(enum.Enum):
         "choose another name for the key pair, or delete the one in the cloud if nobody needs it",
     )
     IMAGE_GONE = "image-gone", "the image was deleted or is not active: upload it again, or use another one"
+
+    # -- uploading images ------------------------------------------------------------------------------------
+    IMAGE_QUOTA = "image-quota", "delete images that nobody needs, or ask the cloud's operator for a larger quota"
+    IMAGE_TOO_LARGE = (
+        "image-too-large",
+        "the cloud takes no images of this size: make it smaller (qcow2 instead of raw), or ask the cloud's operator",
+    )
+    IMAGE_CHANGED = (
+        "image-changed",
+        "set image_content_may_change: true in clouds.yaml if the cloud converts images, else tell its operator",
+    )
+    IMAGE_EXISTS = "image-exists", "choose another name, or delete that image if nobody needs it"
+    FILE_CHANGED = "file-changed", "the file is damaged or was replaced: build it anew"
+    FILE_UNREADABLE = "file-unreadable", "check the path, and the permissions of the file"
+    IMPORT_FAILED = (
+        "import-failed",
+        "set image_upload_method in clouds.yaml to another way, or tell the cloud's operator",
+    )
+    TASK_FAILED = "task-failed", "check that the file has the image_format that the cloud wants"
+    UPLOAD_REFUSED = (
+        "upload-refused",
+        "set image_upload_method in clouds.yaml to a way that the cloud takes: put, import, tasks, v1",
+    )
 
     # -- what only the doctor sees ---------------------------------------------------------------------------
     NOT_SUPPORTED = "not-supported", "change what the message names in clouds.yaml"

@@ -16,25 +16,30 @@ from typing import Any
 
 from poolmgr.simcloud.addresses import unmapped
 from poolmgr.simcloud.compute import Compute, ServerRequest
+from poolmgr.simcloud.content import Digest
 from poolmgr.simcloud.faults import Fault, FaultKind, Faults, Trouble
 from poolmgr.simcloud.identity import Credentials, Identity
-from poolmgr.simcloud.images import Images
-from poolmgr.simcloud.imports import Imports
+from poolmgr.simcloud.images import Images, NewImage
+from poolmgr.simcloud.imports import ImportRequest, Imports
 from poolmgr.simcloud.networking import Networking
 from poolmgr.simcloud.objects import Objects
 from poolmgr.simcloud.quota import Quota
 from poolmgr.simcloud.refusal import Refusal
 from poolmgr.simcloud.settings import CloudConfig, RateLimit, SimConfig
-from poolmgr.simcloud.things import Flavor, FloatingIp, Port, Server, Volume
+from poolmgr.simcloud.things import Flavor, FloatingIp, Image, Port, Server, Volume
 from poolmgr.simcloud.timeline import Timeline
 from poolmgr.simcloud.volumes import Volumes
 
 #: What users of a world need; `cloud.simulated` may import nothing else of simcloud.
 __all__ = [
+    "Digest",
     "Fault",
     "FaultKind",
     "Flavor",
     "FloatingIp",
+    "Image",
+    "ImportRequest",
+    "NewImage",
     "Port",
     "Refusal",
     "Server",

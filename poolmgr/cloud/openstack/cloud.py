@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from poolmgr.cloud.openstack.floating import NatPlan, may_come_up
 from poolmgr.cloud.openstack.floating_neutron import NeutronFloatingIps
 from poolmgr.cloud.openstack.floating_nova import NovaFloatingIps
 from poolmgr.cloud.openstack.gate import Gate, Timeouts
-from poolmgr.cloud.openstack.image import Images
+from poolmgr.cloud.openstack.image_cloud import OpenStackImages
 from poolmgr.cloud.openstack.limiter import RateLimiter
 from poolmgr.cloud.openstack.network import Networks
 from poolmgr.cloud.openstack.poll import ServerPoll
@@ -29,10 +30,13 @@ from poolmgr.cloud.openstack.servers import ServerReader, listed_by_ports
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.session import Session
 from poolmgr.cloud.openstack.topology import Network, Topology
+from poolmgr.cloud.openstack.upload_attempt import UploadPolicy
+from poolmgr.cloud.openstack.upload_wire import UploadGate
 from poolmgr.cloud.openstack.versions import offers
 from poolmgr.cloud.openstack.volumes import Volumes
 from poolmgr.config.settings import CloudSettings, NetworkApi
 from poolmgr.errors import CloudError, ConfigError, NotSupported, PoolmgrError
+from poolmgr.model.cloud_image import CloudImage, ImageSpec, StagedObject, UploadProgress
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import (
     Addresses,
@@ -82,6 +86,7 @@ class OpenStackCloud:
         rng: random.Random | None = None,
         new_id: Callable[[], str] | None = None,
         reachable_v6: bool | None = None,
+        upload_policy: UploadPolicy | None = None,
     ) -> None:
         self.provider_name = provider_name
         self.deployment = deployment
@@ -99,14 +104,35 @@ class OpenStackCloud:
             concurrency=_concurrency(settings),
             on_call=on_call,
         )
-        self._session = Session(settings, self._gate, clock, new_id=new_id or (lambda: str(uuid.uuid4())))
+        upload_gate = UploadGate(
+            services=services,
+            limiter=self._limiter,
+            clock=clock,
+            timeouts=self._gate.timeouts,
+            pool_size=pool_size,
+            concurrency={},  # a body of an hour must not keep calls out
+            on_call=on_call,
+            counter=self._gate.counter,
+        )
+        ids = new_id or (lambda: str(uuid.uuid4()))
+        self._session = Session(settings, self._gate, clock, new_id=ids, upload_gate=upload_gate)
         discovery = Discovery(self._session, settings, self._region, services, clock)
         retrier = Retrier(retry or RetryPolicy(), clock, rng or random.Random(), self._limiter.closed)
         self._discovery = discovery
         self._compute = Compute(Service("compute", self._session, discovery, retrier), clock)
         network = Service("network", self._session, discovery, retrier)
         self._networks = Networks(network, clock, self._session.project_id)
-        self._images = Images(Service("image", self._session, discovery, retrier), clock)
+        self._kept = OpenStackImages(
+            settings,
+            self._session,
+            discovery,
+            retrier,
+            clock,
+            deployment=deployment,
+            new_id=ids,
+            policy=upload_policy,
+        )
+        self._images = self._kept.images
         self._volumes = Volumes(Service("block-storage", self._session, discovery, retrier), clock)
         self._poll = ServerPoll(provider_name, settings.server_poll, self._compute, self._reader, clock)
         self._creator = Creator(settings, self._compute, self._networks, self._images)
@@ -233,6 +259,31 @@ class OpenStackCloud:
         self._floating_ips.delete(floating_ip_id)
         self._exposer.forget_floating_ip(floating_ip_id)
 
+    def upload_image(
+        self,
+        spec: ImageSpec,
+        *,
+        progress: Callable[[UploadProgress], None] | None = None,
+        cancelled: threading.Event | None = None,
+        timeout: float | None = None,
+    ) -> CloudImage:
+        return self._kept.upload(spec, progress, cancelled, timeout)
+
+    def get_image(self, image_id: str) -> CloudImage:
+        return self._images.get(image_id)
+
+    def list_images(self) -> Listing[CloudImage]:
+        return self._images.listing()
+
+    def delete_image(self, image_id: str) -> None:
+        self._kept.delete(image_id)
+
+    def list_staged(self) -> Listing[StagedObject]:
+        return self._kept.list_staged()
+
+    def delete_staged(self, staged: StagedObject) -> None:
+        self._kept.delete_staged(staged)
+
     def list_volumes(self) -> Listing[Volume]:
         return self._volumes.list() if self._volumes.present() else self._nothing()
 
@@ -320,10 +371,10 @@ def check_without_network(settings: CloudSettings) -> None:
 
 
 def _intervals(settings: CloudSettings) -> dict[str, float]:
-    limits = {name: settings.service(name).rate_limit for name in SERVICES}
+    limits = {name: settings.service(name.replace("-", "_")).rate_limit for name in SERVICES}
     return {name: 1.0 / limit for name, limit in limits.items() if limit}
 
 
 def _concurrency(settings: CloudSettings) -> dict[str, int]:
-    sizes = {name: settings.service(name).concurrency for name in SERVICES}
+    sizes = {name: settings.service(name.replace("-", "_")).concurrency for name in SERVICES}
     return {name: size for name, size in sizes.items() if size}

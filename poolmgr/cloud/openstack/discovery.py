@@ -25,7 +25,7 @@ from poolmgr.cloud.openstack.versions import (
     without_project,
 )
 from poolmgr.config.settings import CloudService, CloudSettings
-from poolmgr.errors import AuthFailed, CloudError, CloudUnavailable, ConfigError, NotSupported
+from poolmgr.errors import AuthFailed, CloudError, CloudUnavailable, ConfigError
 from poolmgr.model.trouble import Trouble
 from poolmgr.runtime.clock import Clock
 
@@ -39,6 +39,7 @@ TYPES = {
     "network": ("network", "networking"),
     "image": ("image",),
     "block-storage": ("block-storage", "volumev3", "block-store", "volume"),
+    "object-store": ("object-store", "object-storage"),
 }
 
 
@@ -77,6 +78,7 @@ class Discovery:
             str, threading.Lock
         ] = {}  # one for each service: one that hangs holds up no other
         self._entries: dict[str, _Entry] = {}
+        self._lowered: set[str] = set()
 
     def find(self, service: str) -> Endpoint | None:
         """Where `service` is, or None when the cloud has none of it.
@@ -102,6 +104,14 @@ class Discovery:
         """The endpoint answered as if it were not one."""
         with self._lock:
             self._entries.pop(service, None)
+
+    def lower(self, service: str) -> bool:
+        """Speak version 1 with the service from now on: version 2 is listed and not there. False: done before."""
+        with self._lock:
+            known = service in self._lowered
+            self._lowered.add(service)
+            self._entries.pop(service, None)
+            return not known
 
     def _refreshed(self, service: str, old: _Entry | None) -> _Entry:
         now = self._clock.monotonic()
@@ -193,16 +203,21 @@ class Discovery:
             raise Trouble.MICROVERSION_NOT_OFFERED.error(ConfigError, message) from error
 
     def _image(self, wanted: CloudService, url: str) -> Endpoint:
+        """What the root lists wins over the version in the catalog, which is often a leftover (cloud.md 3.2)."""
         bare = without_project(url, self._project_in(url))
-        forced = (wanted.api_version or "").split(".", maxsplit=1)[0]
         named = version_in_path(bare)
-        if named and named[0] == 2 and forced in ("", "2"):
+        if wanted.endpoint_override and named:
             return Endpoint(url=bare)
-        fit = [v for v in self._versions("image", root_of(bare)) if str(v.number[0]) == (forced or "2")]
-        if forced == "1" or (not fit and named and named[0] == 1):
-            message = f"cloud {self._settings.name}: version 1 of the image service is not supported yet"
-            raise NotSupported(f"{message}: boot from an image id, or use a cloud with version 2")
-        return Endpoint(url=versioned_url(bare, fit[0]) if fit else f"{root_of(bare)}/v2")
+        forced = "1" if "image" in self._lowered else (wanted.api_version or "").split(".", maxsplit=1)[0]
+        majors = (int(forced),) if forced in ("1", "2") else (2, 1)
+        listed = self._versions("image", root_of(bare))
+        for major in majors:
+            fit = [version for version in listed if version.number[0] == major]
+            if fit:
+                return Endpoint(url=versioned_url(bare, fit[0]))
+        if named and (not forced or named[0] in majors):
+            return Endpoint(url=bare)  # the root cannot be read
+        return Endpoint(url=f"{root_of(bare)}/v{majors[0]}")
 
     def _project_in(self, url: str) -> str | None:
         """Our project's id if `url` may end in it; asks for it only then."""

@@ -122,6 +122,7 @@ def _rule(
 
 _IDENTITY = frozenset({"identity"})
 _POST = frozenset({"POST"})
+_IMAGE = frozenset({"image"})
 _LIMITED = frozenset({"compute", "block-storage", "network"})  # 413 from the others is a size
 
 RULES: tuple[Rule, ...] = (
@@ -142,6 +143,14 @@ RULES: tuple[Rule, ...] = (
     _rule(Rejected, 400, text=r"plain http", trouble=Trouble.TLS_WANTED),
     _rule(Throttled, 429),
     _rule(Throttled, 413, services=_LIMITED, waits=True),
+    _rule(CloudUnavailable, 413, services=_IMAGE, text=r"storage media is full"),
+    _rule(
+        OverQuota,
+        413,
+        services=_IMAGE,
+        text=r"exceeds the storage quota|will exceed the limit|is over a? ?limit",
+        trouble=Trouble.IMAGE_QUOTA,
+    ),
     _rule(
         OverQuota,
         *(403, 409, 413),
@@ -183,9 +192,11 @@ RULES: tuple[Rule, ...] = (
         text=r"policy doesn.?t allow|disallowed by policy|not authorized|access was denied|^\s*$",
     ),
     _rule(WrongEndpoint, 406, trouble=Trouble.VERSION_REFUSED),
+    _rule(WrongEndpoint, 405, trouble=Trouble.WRONG_ENDPOINT),
     _rule(NoSuchApi, 404, text=r"^\S*\s*the resource could not be found"),
     _rule(NotFound, 404),
     _rule(NotFound, 410),
+    _rule(Rejected, 413, services=_IMAGE, trouble=Trouble.IMAGE_TOO_LARGE),
     _rule(Rejected, 501, 505),
     _rule(OutcomeUnknown, 408, *range(500, 600), methods=_POST),
     _rule(CloudUnavailable, 408, *range(500, 600)),

@@ -43,13 +43,15 @@ class Gate(HTTPAdapter):
         pool_size: int,
         concurrency: Mapping[str, int],
         on_call: Callable[[ApiCall], None] | None,
+        counter: CallCounter | None = None,
     ) -> None:
+        """`counter` None: one of its own. Gates of one provider share the limiter and count together."""
         super().__init__(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
-        self.counter = CallCounter()
+        self.counter = counter or CallCounter()
         self._services = services
         self._limiter = limiter
         self._clock = clock
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._on_call = on_call
         self._slots = {name: threading.BoundedSemaphore(size) for name, size in concurrency.items()}
 
@@ -59,7 +61,7 @@ class Gate(HTTPAdapter):
         """As HTTPAdapter.send, with the body read already unless `stream`."""
         service, path = self._services.locate(request.url or "")
         if not isinstance(timeout, tuple):  # keystoneauth knows only one number for both
-            timeout = self._timeouts
+            timeout = self.timeouts
         with self._slot(service):
             self._limiter.acquire(service)
             response = self._timed(service, path, request, stream, timeout, more)

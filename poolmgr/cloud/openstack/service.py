@@ -1,6 +1,7 @@
 """One service of a cloud, called by path: endpoint, microversion and retries in one place.
 
-Reads and calls that name what they act on are repeated when they fail (retry.py); a POST is sent once.
+Reads and calls that name what they act on are repeated when they fail (retry.py); a POST is sent once, and so is the
+body of an upload: whoever sends one has to begin it anew.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 from poolmgr.cloud.openstack.discovery import Discovery, Endpoint
-from poolmgr.cloud.openstack.errors import WrongEndpoint
+from poolmgr.cloud.openstack.errors import Failure, WrongEndpoint
 from poolmgr.cloud.openstack.gate import Timeouts
 from poolmgr.cloud.openstack.paging import Pages, read_pages
 from poolmgr.cloud.openstack.retry import Retrier
 from poolmgr.cloud.openstack.session import Answer, Session
+from poolmgr.cloud.openstack.upload_body import Body
 from poolmgr.errors import CloudUnavailable, NotFound
 from poolmgr.model.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
 Query = Mapping[str, str | list[str]]
+Headers = Mapping[str, str]
 
 
 class Service:
@@ -57,16 +60,40 @@ class Service:
     def get(self, path: str, query: Query | None = None, *, timeouts: Timeouts | None = None) -> Answer:
         return self._repeated("GET", _with_query(path, query), timeouts=timeouts)
 
-    def delete(self, path: str) -> Answer:
-        return self._repeated("DELETE", path)
+    def head(self, path: str) -> Answer:
+        return self._repeated("HEAD", path)
 
-    def post(self, path: str, body: Any) -> Answer:
+    def delete(self, path: str, query: Query | None = None) -> Answer:
+        return self._repeated("DELETE", _with_query(path, query))
+
+    def put(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        query: Query | None = None,
+        headers: Headers | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> Answer:
+        """Done twice, it has the effect of once."""
+        return self._repeated("PUT", _with_query(path, query), body, headers=headers, timeouts=timeouts)
+
+    def patch(self, path: str, body: Any, *, headers: Headers) -> Answer:
+        """For patches that may be done twice."""
+        return self._repeated("PATCH", path, body, headers=headers)
+
+    def post(self, path: str, body: Any, *, headers: Headers | None = None) -> Answer:
         """Sent once. OutcomeUnknown: it may have had its effect."""
-        return self._send("POST", path, body)
+        return self._send("POST", path, body, extra=headers)
 
     def ask(self, path: str, body: Any, *, timeouts: Timeouts | None = None) -> Answer:
         """A POST that only asks something (nova's actions): sent once, no harm if done twice."""
         return self._send("POST", path, body, timeouts=timeouts, repeatable=True)
+
+    def stream(self, method: str, path: str, body: Body, *, headers: Headers) -> Answer | Failure:
+        """See `Session.stream`."""
+        endpoint = self._discovery.need(self.name)
+        return self._session.stream(self.name, method, endpoint.url + path, body, headers=headers)
 
     def whole(self, path: str, collection: str, query: Query | None = None) -> list[dict[str, Any]]:
         """A list of which a part is of no use. Raises CloudUnavailable if a page is missing."""
@@ -96,8 +123,16 @@ class Service:
             again = Trouble.WRONG_ENDPOINT.error(type(error), str(error), request_id=error.request_id)
             raise again from error
 
-    def _repeated(self, method: str, path: str, *, timeouts: Timeouts | None = None) -> Answer:
-        return self._retrier.run(lambda: self._send(method, path, timeouts=timeouts))
+    def _repeated(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Headers | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> Answer:
+        return self._retrier.run(lambda: self._send(method, path, body, extra=headers, timeouts=timeouts))
 
     def _send(
         self,
@@ -105,11 +140,12 @@ class Service:
         path: str,
         body: Any = None,
         *,
+        extra: Headers | None = None,
         timeouts: Timeouts | None = None,
         repeatable: bool = False,
     ) -> Answer:
         endpoint = self._discovery.need(self.name)
-        headers = {}
+        headers = dict(extra or {})
         if (
             endpoint.microversion and self._microversions
         ):  # the second name is the one that releases before 2016 know

@@ -32,6 +32,7 @@ from poolmgr.cloud.openstack.errors import Call, Failure, error_of, failure_of, 
 from poolmgr.cloud.openstack.gate import REDIRECTS, Gate, Timeouts
 from poolmgr.cloud.openstack.login import auth_plugin, login_error
 from poolmgr.cloud.openstack.noanswer import silence_of
+from poolmgr.cloud.openstack.upload_body import Body
 from poolmgr.config.settings import CloudSettings
 from poolmgr.errors import AuthFailed, CloudError, CloudUnavailable, OutcomeUnknown, Rejected
 from poolmgr.model.trouble import Trouble
@@ -45,6 +46,9 @@ LOGIN_PAUSES = (60.0, 120.0, 300.0, 600.0, 1800.0)  # after the first, second, .
 REDIRECT_LIMIT = 3
 MULTIPLE_CHOICES = 300  # how keystone and glance answer at their root; not an error
 TOKEN_HEADER = "X-Auth-Token"
+LEAST_LEFT = 600.0  # seconds that a token must have left when a long body goes out
+SLOWEST_UPLOAD = 10e6  # bytes per second, to guess from how long a body takes
+FRESH = 0.9  # of its life: a token that young is not replaced
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,21 +82,22 @@ class Session:
     """One login, shared by all threads of a provider."""
 
     def __init__(
-        self, settings: CloudSettings, gate: Gate, clock: Clock, *, new_id: Callable[[], str]
+        self,
+        settings: CloudSettings,
+        gate: Gate,
+        clock: Clock,
+        *,
+        new_id: Callable[[], str],
+        upload_gate: Gate | None = None,
     ) -> None:
+        """`upload_gate`: the way out for bodies; without one nothing can be streamed."""
         self.cloud = settings.name
         self._settings = settings
         self._clock = clock
         self._new_id = new_id
         self._gate = gate
-        self._http = requests.Session()
-        self._http.auth = no_netrc
-        self._http.mount("https://", gate)
-        self._http.mount("http://", gate)
-        self._http.headers["User-Agent"] = "poolmgr"
-        self._http.headers["Accept"] = "application/json"
-        self._http.verify = (settings.cacert or True) if settings.verify else False
-        self._http.cert = (settings.cert, settings.key) if settings.cert and settings.key else settings.cert
+        self._http = http_through(gate, settings)
+        self._uploads = http_through(upload_gate, settings) if upload_gate is not None else None
         self._auth: BaseAuthPlugin | None = None  # made at the first login
         self._keystone = KeystoneSession(
             session=self._http,
@@ -111,6 +116,8 @@ class Session:
 
     def close(self) -> None:
         self._http.close()
+        if self._uploads is not None:
+            self._uploads.close()
 
     def access(self) -> AccessInfo | None:
         """The token's facts (project, catalog), logging in if need be; None for plugins without a token."""
@@ -152,7 +159,7 @@ class Session:
         data = None
         if body is not None:
             data = json.dumps(body).encode()
-            wanted["Content-Type"] = "application/json"
+            wanted.setdefault("Content-Type", "application/json")
         if authenticated:
             wanted.update(self._auth_headers())
         response = self._once(call, wanted, data, timeouts, lost_is_open)
@@ -160,7 +167,7 @@ class Session:
             self._renew(wanted.get(TOKEN_HEADER))
             wanted.update(self._auth_headers())
             response = self._once(call, wanted, data, timeouts, lost_is_open)
-        if response.status_code <= MULTIPLE_CHOICES and is_a_page(response):
+        if response.status_code <= MULTIPLE_CHOICES and is_a_page(call, response):
             leaf = OutcomeUnknown if lost_is_open else CloudUnavailable
             raise Trouble.WEB_PAGE.error(
                 leaf, f"{call}: {response.status_code} with a web page{title_of(response)}"
@@ -171,6 +178,39 @@ class Session:
         failure = _failure(call, response, self._clock.time())
         log.debug("%s", failure)
         raise error_of(failure, repeatable=repeatable)
+
+    def stream(
+        self, service: str, method: str, url: str, body: Body, *, headers: Mapping[str, str]
+    ) -> Answer | Failure:
+        """Send `body` once, over a connection of its own, with a token that lasts; a refusal is returned too.
+
+        Never sent again from here, nor redirected: then the body would go on where it ended. A token that was refused
+        is forgotten, so that the next try gets another. Raises CloudUnavailable when there was no answer.
+        """
+        assert self._uploads is not None
+        call = Call(self.cloud, service, method, url)
+        self._keep_fresh(max(LEAST_LEFT, len(body) / SLOWEST_UPLOAD))
+        wanted = {**headers, **self._auth_headers(), "X-Openstack-Request-Id": f"req-{self._new_id()}"}
+        wanted["Connection"] = "close"  # an old one may be dead, and the first block would be lost in it
+        request = requests.Request(method, url, headers=wanted, data=body)
+        prepared = self._uploads.prepare_request(request)
+        timeouts = (self._gate.timeouts[0], body.patience)
+        try:
+            response = self._uploads.send(
+                prepared, timeout=timeouts, allow_redirects=False, **self._environment(url)
+            )
+        except OSError as error:
+            raise silence_of(error).error(CloudUnavailable, call) from error
+        if response.status_code < MULTIPLE_CHOICES and not is_a_page(call, response):
+            status, content = response.status_code, response.content
+            return Answer(status=status, headers=response.headers, content=content, call=call)
+        if response.status_code < MULTIPLE_CHOICES:
+            raise Trouble.WEB_PAGE.error(CloudUnavailable, f"{call}: {response.status_code} with a web page")
+        if response.status_code == 401:
+            self._renew(wanted.get(TOKEN_HEADER))
+        failure = _failure(call, response, self._clock.time())
+        log.debug("%s", failure)
+        return failure
 
     def _once(
         self,
@@ -216,6 +256,16 @@ class Session:
 
     def _auth_headers(self) -> Mapping[str, str]:
         return self._login(self._keystone.get_auth_headers) or {}
+
+    def _keep_fresh(self, seconds: float) -> None:
+        """Log in again if the token ends within `seconds`, unless it is as good as new."""
+        access = self.access()
+        if access is None or access.expires is None:
+            return
+        left = access.expires.timestamp() - self._clock.time()
+        life = (access.expires - access.issued).total_seconds() if access.issued else seconds
+        if left < seconds and left < FRESH * life:
+            self._renew(self._auth_headers().get(TOKEN_HEADER))
 
     def _renew(self, used: str | None) -> None:
         """Forget the token `used`, unless another thread has replaced it already."""
@@ -270,6 +320,19 @@ class Session:
         return translated
 
 
+def http_through(gate: Gate, settings: CloudSettings) -> requests.Session:
+    """What carries requests through `gate`, with the certificates of `settings`."""
+    http = requests.Session()
+    http.auth = no_netrc
+    http.mount("https://", gate)
+    http.mount("http://", gate)
+    http.headers["User-Agent"] = "poolmgr"
+    http.headers["Accept"] = "application/json"
+    http.verify = (settings.cacert or True) if settings.verify else False
+    http.cert = (settings.cert, settings.key) if settings.cert and settings.key else settings.cert
+    return http
+
+
 def no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Keeps requests from adding a password that ~/.netrc has for a cloud's host."""
     return request
@@ -285,6 +348,7 @@ def title_of(response: requests.Response) -> str:
     return f' "{title[:80]}"' if title else ""
 
 
-def is_a_page(response: requests.Response) -> bool:
-    """Whether a success is an HTML page, which no OpenStack service answers with."""
-    return bool(response.content) and response.headers.get("content-type", "").startswith("text/html")
+def is_a_page(call: Call, response: requests.Response) -> bool:
+    """Whether a success is an HTML page, which no OpenStack service answers with but Swift (202 to a PUT)."""
+    html = response.headers.get("content-type", "").startswith("text/html")
+    return html and bool(response.content) and call.service != "object-store"

@@ -12,7 +12,7 @@ from poolmgr.cloud.openstack.discovery import TTL, Discovery, Endpoint
 from poolmgr.cloud.openstack.errors import Call
 from poolmgr.cloud.openstack.session import Answer
 from poolmgr.config.settings import CloudService, CloudSettings
-from poolmgr.errors import AuthFailed, CloudUnavailable, ConfigError, NotFound, NotSupported
+from poolmgr.errors import AuthFailed, CloudUnavailable, ConfigError, NotFound
 from tests.fakes import FakeClock
 
 PROJECT = "0123456789abcdef0123456789abcdef"
@@ -134,30 +134,48 @@ def test_where_network_is_needs_no_call(url, endpoint):
     assert session.asked == []
 
 
+OLD_GLANCE = {"versions": [version("v1.1", "http://inside/v1/"), version("v1.0", "http://inside/v1/")]}
+BOTH = {"versions": [*GLANCE["versions"], *OLD_GLANCE["versions"]]}
+
+
 @pytest.mark.parametrize(
-    ("url", "documents", "endpoint"),
+    ("url", "documents", "asked", "endpoint"),
     [
-        ("http://g:9292", {"http://g:9292/": GLANCE}, "http://g:9292/v2"),
-        ("http://g/image/v2", {}, "http://g/image/v2"),
-        ("http://g/v1", {"http://g/": GLANCE}, "http://g/v2"),  # the root wins over the catalog
-        ("http://g:9292", {}, "http://g:9292/v2"),
+        ("http://g:9292", {"http://g:9292/": GLANCE}, None, "http://g:9292/v2"),
+        ("http://g/image/v2", {"http://g/image/": GLANCE}, None, "http://g/image/v2"),
+        # the root wins over the catalog, either way
+        ("http://g/v1", {"http://g/": GLANCE}, None, "http://g/v2"),
+        ("http://g/v1", {"http://g/": BOTH}, None, "http://g/v2"),
+        ("http://g/v2", {"http://g/": OLD_GLANCE}, None, "http://g/v1"),
+        # a root that cannot be read: the catalog is believed
+        ("http://g/v1", {}, None, "http://g/v1"),
+        ("http://g/image/v2", {}, None, "http://g/image/v2"),
+        ("http://g:9292", {}, None, "http://g:9292/v2"),
+        # what the operator wants
+        ("http://g/v2", {"http://g/": BOTH}, "1", "http://g/v1"),
+        ("http://g/v2", {"http://g/": GLANCE}, "1", "http://g/v1"),
+        ("http://g/v1", {"http://g/": OLD_GLANCE}, "2.0", "http://g/v2"),
+        ("http://g/v1", {}, "1", "http://g/v1"),
     ],
 )
-def test_where_image_is(url, documents, endpoint):
-    found, _ = discovery({"image": url}, documents)
+def test_where_image_is(url, documents, asked, endpoint):
+    found, _ = discovery({"image": url}, documents, image=CloudService(api_version=asked))
     assert found.need("image").url == endpoint
 
 
-def test_version_1_of_image_alone_is_refused_with_a_sentence():
-    old = {"versions": [version("v1.1", "http://g/v1/")]}
-    found, _ = discovery({"image": "http://g/v1"}, {"http://g/": old})
-    with pytest.raises(NotSupported, match="version 1 of the image service is not supported yet"):
-        found.find("image")
-    forced, _ = discovery(
-        {"image": "http://g/v2"}, {"http://g/": GLANCE}, image=CloudService(api_version="1")
-    )
-    with pytest.raises(NotSupported):
-        forced.find("image")
+def test_an_override_of_image_is_used_as_it_is():
+    override = CloudService(endpoint_override="http://mine/v1")
+    found, session = discovery({"image": "http://g"}, {"http://mine/": GLANCE}, image=override)
+    assert found.need("image").url == "http://mine/v1"
+    assert session.asked == []
+
+
+def test_a_version_2_that_is_not_there_gives_way_to_version_1():
+    found, _ = discovery({"image": "http://g"}, {"http://g/": GLANCE})
+    assert found.need("image").url == "http://g/v2"
+    assert found.lower("image")
+    assert found.need("image").url == "http://g/v1"
+    assert not found.lower("image")
 
 
 def test_what_was_found_is_kept_for_a_day_and_survives_a_bad_one():
