@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Mapping
 from typing import Any
 
 from poolmgr.simcloud.envelope import next_query, page, timestamp
@@ -32,19 +34,17 @@ def _volume(volume: Volume) -> dict[str, Any]:
         "size": volume.size_gib,
         "status": volume.status,
         "metadata": dict(volume.metadata),
-        "bootable": "true" if attached else "false",
+        "bootable": "true" if volume.bootable else "false",
         "attachments": [{"server_id": volume.server_id, "volume_id": volume.id}] if attached else [],
         "created_at": timestamp(volume.created, zone="", micro=True),
         "availability_zone": "nova",
-        "volume_type": "default",
-        "description": None,
+        "volume_type": volume.volume_type,
+        "description": volume.description,
     }
 
 
 def list_volumes(call: Call) -> Response:
-    volumes = list(call.cloud.volumes.volumes.values())
-    if status := call.one("status"):
-        volumes = [v for v in volumes if v.status == status]
+    volumes = [v for v in call.cloud.volumes.volumes.values() if _matches(v, call)]
     chosen, more = page(volumes, call, most=call.cloud.config.page_size)
     detailed = call.request.path.endswith("detail")
     rows = [_volume(v) for v in chosen]
@@ -59,6 +59,24 @@ def list_volumes(call: Call) -> Response:
     return json_response(body)
 
 
+def _matches(volume: Volume, call: Call) -> bool:
+    """Filters by status, name and metadata; the last comes as the text of a Python mapping."""
+    status, name, metadata = call.one("status"), call.one("name"), call.one("metadata")
+    if (status and volume.status != status) or (name and volume.name != name):
+        return False
+    return metadata is None or _pairs(metadata).items() <= volume.metadata.items()
+
+
+def _pairs(text: str) -> dict[str, str]:
+    try:
+        pairs = ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise bad_request(f"Could not evaluate metadata value {text}") from error
+    if not isinstance(pairs, dict):
+        raise bad_request(f"Could not evaluate metadata value {text}")
+    return pairs
+
+
 def create(call: Call) -> Response:
     given = call.entity("volume")
     size = given.get("size")
@@ -66,27 +84,59 @@ def create(call: Call) -> Response:
         raise bad_request(f"Invalid input received: size must be a positive integer, got {size}")
     if call.trouble.of(FaultKind.QUOTA):
         raise cinder_quota("Volume", len(call.cloud.volumes.volumes))
+    image = given.get("imageRef")
+    if image and not call.cloud.images.knows(str(image)):
+        raise bad_request("Invalid image identifier or unable to access requested image.")
     volume = call.cloud.volumes.create(
-        name=str(given.get("name") or ""), size_gib=size, metadata=given.get("metadata") or {}
+        name=str(given.get("name") or ""),
+        size_gib=size,
+        metadata=_metadata(given.get("metadata") or {}),
+        description=given.get("description"),
+        volume_type=str(given.get("volume_type") or "default"),
+        bootable=bool(image),
+        trouble=call.trouble,
     )
     return json_response({"volume": _volume(volume)}, 202)
+
+
+def _metadata(given: Any) -> dict[str, str]:
+    if not isinstance(given, Mapping) or not all(isinstance(v, str) for v in given.values()):
+        raise bad_request("Invalid input for field/attribute metadata. Value must be text.")
+    return dict(given)
 
 
 def show(call: Call) -> Response:
     return json_response({"volume": _volume(call.cloud.volumes.volume(call.params["id"]))})
 
 
-def delete(call: Call) -> Response:
-    call.cloud.volumes.volume(call.params["id"])
-    if not call.trouble.of(FaultKind.IGNORED_DELETE):
-        call.cloud.volumes.delete(call.params["id"])
-    return empty(202)
+def update(call: Call) -> Response:
+    given, volume = call.entity("volume"), call.cloud.volumes.volume(call.params["id"])
+    changes = {k: given[k] for k in ("name", "description") if k in given}
+    if "metadata" in given:
+        changes["metadata"] = _metadata(given["metadata"])
+    return json_response({"volume": _volume(call.cloud.volumes.update(volume.id, **changes))})
+
+
+def show_metadata(call: Call) -> Response:
+    return json_response({"metadata": dict(call.cloud.volumes.volume(call.params["id"]).metadata)})
 
 
 def add_metadata(call: Call) -> Response:
     """What is named is written, what else is there stays."""
-    changed = call.cloud.volumes.add_metadata(call.params["id"], call.entity("metadata"))
+    changed = call.cloud.volumes.add_metadata(call.params["id"], _metadata(call.entity("metadata")))
     return json_response({"metadata": dict(changed.metadata)})
+
+
+def replace_metadata(call: Call) -> Response:
+    given = _metadata(call.entity("metadata"))
+    return json_response(
+        {"metadata": dict(call.cloud.volumes.update(call.params["id"], metadata=given).metadata)}
+    )
+
+
+def delete(call: Call) -> Response:
+    call.cloud.volumes.delete(call.params["id"], call.trouble)
+    return empty(202)
 
 
 def limits(call: Call) -> Response:
@@ -107,9 +157,12 @@ _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/volumes", "volumes", list_volumes),
     ("POST", "/volumes", "volumes", create),
     ("GET", "/volumes/{id}", "volume", show),
+    ("PUT", "/volumes/{id}", "volume", update),
     ("DELETE", "/volumes/{id}", "volume", delete),
+    ("GET", "/volumes/{id}/metadata", "volume_metadata", show_metadata),
     ("POST", "/volumes/{id}/metadata", "volume_metadata", add_metadata),
+    ("PUT", "/volumes/{id}/metadata", "volume_metadata", replace_metadata),
     ("GET", "/limits", "limits", limits),
 )
 
-ROUTES = tuple(Route(method=m, path=p, operation=o, handler=h) for m, p, o, h in _TABLE)
+ROUTES: tuple[Route, ...] = tuple(Route(method=m, path=p, operation=o, handler=h) for m, p, o, h in _TABLE)

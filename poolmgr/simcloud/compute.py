@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from poolmgr.simcloud.fate import Fate, fate_of
 from poolmgr.simcloud.faults import NO_TROUBLE, FaultKind, Trouble
 from poolmgr.simcloud.networking import Networking
 from poolmgr.simcloud.quota import Quota
-from poolmgr.simcloud.refusal import NO_VALID_HOST, Refusal, bad_request, conflict, no_such, nova_quota
+from poolmgr.simcloud.refusal import Refusal, bad_request, conflict, no_such, nova_quota
 from poolmgr.simcloud.settings import Boot
-from poolmgr.simcloud.things import Flavor, Keypair, Server, ServerFault
+from poolmgr.simcloud.things import Address, Flavor, Keypair, Server, ServerFault
 from poolmgr.simcloud.timeline import Timeline
 from poolmgr.simcloud.volumes import Volumes
 
@@ -46,6 +47,8 @@ class ServerRequest:
     config_drive: bool = False
     tags: tuple[str, ...] = ()
     volume_gib: int = 0
+    volume_type: str = ""
+    volume_id: str | None = None  # boot from this one
     delete_volume: bool = True
 
 
@@ -77,6 +80,7 @@ class Compute:
         quota: Quota,
         networking: Callable[[], Networking],
         volumes: Volumes,
+        image_is_there: Callable[[str], bool],
         timeline: Timeline,
         rng: random.Random,
         new_id: Callable[[], str],
@@ -91,7 +95,9 @@ class Compute:
         self._current_pace, self._typed = pace, typed_addresses
         self._quota, self._networking, self._volumes = quota, networking, volumes
         self._timeline, self._rng, self._new_id = timeline, rng, new_id
+        self._image_is_there = image_is_there
         self._leaky: set[str] = set()  # servers whose ports will stay
+        self._hidden: set[str] = set()  # servers whose addresses Nova does not show yet
         self._snapshots: deque[tuple[float, tuple[Server, ...]]] = deque(maxlen=_SNAPSHOTS)
 
     @property
@@ -143,7 +149,7 @@ class Compute:
             id=self._new_id(),
             name=request.name,
             flavor=request.flavor,
-            image_id=request.image_id if not request.volume_gib else None,
+            image_id=None if request.volume_gib or request.volume_id else request.image_id,
             status="BUILD",
             task_state="scheduling",
             created=now,
@@ -163,9 +169,8 @@ class Compute:
         need = {"instances": 1, "cores": request.flavor.vcpus, "ram": request.flavor.ram_mib}
         used = self.used()
         if fault := trouble.of(FaultKind.QUOTA):
-            if fault.message:
-                raise Refusal(403, fault.message, kind="forbidden")
-            raise nova_quota({"instances": (1, used["instances"], used["instances"])})
+            instances = (1, used["instances"], used["instances"])
+            raise nova_quota({"instances": instances}, status=fault.status or 403, words=fault.message)
         if exceeded := self._quota.exceeded(need, used):
             raise nova_quota(exceeded)
         self._networking().check_port_quota(len(request.networks))
@@ -175,39 +180,31 @@ class Compute:
             raise bad_request("Invalid key_name provided.")
 
     def _plan(self, server_id: str, request: ServerRequest, trouble: Trouble) -> None:
-        boot = self._boot_time()
+        """Put on the timeline what will become of the server."""
         zone = request.zone or self._rng.choice(self.zones or ("nova",))
-        if trouble.of(FaultKind.NO_VALID_HOST) or zone in self.full_zones:
-            self._timeline.after(boot * _SCHEDULED, lambda: self._fail(server_id, 500, NO_VALID_HOST))
+        fate = fate_of(trouble, self._pace.boot, self._rng, room=zone not in self.full_zones)
+        if fate.leaks_ports:
+            self._leaky.add(server_id)
+        begun = fate.boot * _SCHEDULED
+        if fate.failure and fate.unscheduled:
+            code, message = fate.failure
+            self._timeline.after(begun, lambda: self._fail(server_id, code, message))
             return
-        addressless = trouble.of(FaultKind.NO_ADDRESS) is not None
+        image_was_there = request.image_id is not None and self._image_is_there(request.image_id)
         self._timeline.after(
-            boot * _SCHEDULED, lambda: self._spawn(server_id, request, zone, addressless=addressless)
+            begun, lambda: self._spawn(server_id, request, zone, fate, image_was_there=image_was_there)
         )
-        if trouble.of(FaultKind.STUCK_BUILD):
-            return
-        if fault := trouble.of(FaultKind.ERROR_SERVER):
-            words = (
-                f"Build of instance {server_id} aborted: Failed to allocate the network(s), not rescheduling."
-            )
-            self._timeline.after(boot, lambda: self._fail(server_id, 500, fault.message or words))
-            return
-        ssh = None if trouble.of(FaultKind.NO_SSH) else self._pace.boot.ssh
-        self._timeline.after(boot, lambda: self._activate(server_id, ssh))
-
-    def _boot_time(self) -> float:
-        boot = self._pace.boot
-        if boot.distribution == "exponential":
-            return boot.seconds + (self._rng.expovariate(1 / boot.spread) if boot.spread > 0 else 0.0)
-        if boot.distribution == "normal":
-            return max(0.0, self._rng.gauss(boot.seconds, boot.spread / 2))
-        return max(0.0, boot.seconds + self._rng.uniform(-boot.spread, boot.spread))
+        if not fate.stuck:
+            self._timeline.after(fate.boot, lambda: self._finish(server_id, fate))
 
     def _change(self, server_id: str, **changes: object) -> Server | None:
+        """Change a server if it is still there; not `updated` where only its addresses are others."""
         server = self.servers.get(server_id)
         if server is None:
             return None
-        changed = replace(server, updated=self._timeline.time, **changes)  # type: ignore[arg-type]
+        if set(changes) != {"addresses"}:
+            changes["updated"] = self._timeline.time
+        changed = replace(server, **changes)  # type: ignore[arg-type]
         self.servers[server_id] = changed
         return changed
 
@@ -215,30 +212,45 @@ class Compute:
         server = self.servers.get(server_id)
         return server if server and server.status == "BUILD" and server.task_state != "deleting" else None
 
-    def _spawn(self, server_id: str, request: ServerRequest, zone: str, *, addressless: bool) -> None:
+    def _spawn(
+        self, server_id: str, request: ServerRequest, zone: str, fate: Fate, *, image_was_there: bool
+    ) -> None:
         if self._building(server_id) is None:
             return
+        if image_was_there and not self._image_is_there(request.image_id or ""):
+            self._fail(server_id, 404, f"Image {request.image_id} could not be found.")
+            return
         try:
-            if not addressless:
+            if not fate.addressless:
                 self._networking().plug(server_id, zone, request.networks, request.ports)
-            volumes = self._volumes.boot_volume(server_id, request.volume_gib)
+            volumes = self._attach_volume(server_id, request)
         except Refusal as refusal:
-            self._networking().unplug(server_id)
             self._fail(server_id, 500, f"Build of instance {server_id} aborted: {refusal.message}")
             return
-        host = f"{self._rng.randrange(_HOSTS):02d}-{zone}"
+        if fate.addresses_after:
+            self._hidden.add(server_id)
         self._change(
             server_id,
             task_state="spawning",
             zone=zone,
-            host=host,
+            host=f"{self._rng.randrange(_HOSTS):02d}-{zone}",
             volumes=volumes,
             doomed_volumes=volumes if request.delete_volume else (),
-            addresses=self._networking().addresses_of(server_id, typed=self._typed),
+            addresses=self._shown_addresses(server_id),
         )
 
-    def _activate(self, server_id: str, ssh: float | None) -> None:
+    def _attach_volume(self, server_id: str, request: ServerRequest) -> tuple[str, ...]:
+        """The ids of its boot volume: one that was named, or a new one."""
+        if request.volume_id is not None:
+            return (self._volumes.attach(request.volume_id, server_id).id,)
+        return self._volumes.boot_volume(server_id, request.volume_gib, request.volume_type)
+
+    def _finish(self, server_id: str, fate: Fate) -> None:
+        """The end of the build: ACTIVE, or what the fate says."""
         if self._building(server_id) is None:
+            return
+        if fate.failure:
+            self._fail(server_id, fate.failure[0], fate.failure[1].replace("{id}", server_id))
             return
         now = self._timeline.time
         self._change(
@@ -246,44 +258,85 @@ class Compute:
             status="ACTIVE",
             task_state=None,
             launched=now,
-            ssh_at=None if ssh is None else now + ssh,
+            ssh_at=None if fate.ssh_after is None else now + fate.ssh_after,
         )
+        if fate.addresses_after:
+            self._timeline.after(fate.addresses_after, lambda: self._unhide(server_id))
 
     def _fail(self, server_id: str, code: int, message: str) -> None:
         """The build failed: no ports are left, as Nova does it. It holds its quota until it is deleted."""
         if self._building(server_id) is None:
             return
-        self._networking().unplug(server_id)
+        self._networking().unplug(server_id, leak=server_id in self._leaky)
         fault = ServerFault(code=code, message=message, at=self._timeline.time)
         self._change(server_id, status="ERROR", task_state=None, fault=fault, addresses=())
 
+    # -- addresses ---------------------------------------------------------------------------------------
+
+    def _shown_addresses(self, server_id: str) -> tuple[Address, ...]:
+        if server_id in self._hidden:
+            return ()
+        return self._networking().addresses_of(server_id, typed=self._typed)
+
+    def _unhide(self, server_id: str) -> None:
+        self._hidden.discard(server_id)
+        self._change(server_id, addresses=self._shown_addresses(server_id))
+
     def show_addresses_later(self, server_id: str) -> None:
-        """A floating IP came or went: Nova's own listing shows it after a while."""
+        """A port or a floating IP came or went: Nova's own listing shows it after a while."""
 
         def show() -> None:
-            self._change(server_id, addresses=self._networking().addresses_of(server_id, typed=self._typed))
+            self._change(server_id, addresses=self._shown_addresses(server_id))
 
         if server_id in self.servers:
             self._timeline.after(self._pace.address_delay, show)
 
     # -- deleting ----------------------------------------------------------------------------------------
 
-    def delete(self, server_id: str, trouble: Trouble = NO_TROUBLE) -> None:
-        """Accept a deletion. Raises Refusal."""
-        self.server(server_id)
-        if trouble.of(FaultKind.IGNORED_DELETE):
+    def delete(self, server_id: str, trouble: Trouble = NO_TROUBLE, *, force: bool = False) -> None:
+        """Accept a deletion; `force` also of what is SOFT_DELETED. Raises Refusal."""
+        server = self.server(server_id)
+        if trouble.of(FaultKind.IGNORED_DELETE) or (server.status == "SOFT_DELETED" and not force):
             return
         if trouble.of(FaultKind.LEAKED_PORT):
             self._leaky.add(server_id)
+        leaked = trouble.of(FaultKind.LEAKED_VOLUME)
+        if leaked:
+            self._volumes.detach_slowly(server.volumes, leaked.delay)
+        slow, soft = trouble.of(FaultKind.SLOW_DELETE), trouble.of(FaultKind.SOFT_DELETE)
+        seconds = slow.delay if slow else self._pace.delete_seconds
         self._change(server_id, task_state="deleting")
         if trouble.of(FaultKind.ERROR_DELETE):
-            self._timeline.after(self._pace.delete_seconds, lambda: self._fail_delete(server_id))
+            self._timeline.after(seconds, lambda: self._fail_delete(server_id, None))
+        elif trouble.of(FaultKind.STUCK_DELETE):
+            self._timeline.after(seconds, lambda: self._fail_delete(server_id, "deleting"))
+        elif soft:
+            self._timeline.after(seconds, lambda: self._bury(server_id, soft.delay))
         else:
-            self._timeline.after(self._pace.delete_seconds, lambda: self._remove(server_id))
+            self._timeline.after(seconds, lambda: self._remove(server_id))
 
-    def _fail_delete(self, server_id: str) -> None:
+    def _fail_delete(self, server_id: str, task_state: str | None) -> None:
         fault = ServerFault(code=500, message="Failed to delete instance", at=self._timeline.time)
-        self._change(server_id, status="ERROR", task_state=None, fault=fault)
+        self._change(server_id, status="ERROR", task_state=task_state, fault=fault)
+
+    def _bury(self, server_id: str, seconds: float) -> None:
+        """SOFT_DELETED, until the cloud reclaims it."""
+        self._change(server_id, status="SOFT_DELETED", task_state=None)
+
+        def reclaim() -> None:
+            server = self.servers.get(server_id)
+            if server is not None and server.status == "SOFT_DELETED":
+                self._remove(server_id)
+
+        self._timeline.after(seconds, reclaim)
+
+    def restore(self, server_id: str) -> None:
+        """Bring back what is SOFT_DELETED. Raises Refusal."""
+        if self.server(server_id).status != "SOFT_DELETED":
+            status = self.server(server_id).status.lower()
+            message = f"Cannot 'restore' instance {server_id} while it is in vm_state {status}"
+            raise conflict(message, "conflictingRequest")
+        self._change(server_id, status="ACTIVE", task_state=None)
 
     def _remove(self, server_id: str) -> None:
         server = self._change(server_id, status="DELETED", task_state=None, addresses=())
@@ -293,6 +346,7 @@ class Compute:
         self.deleted.append(server)
         self._networking().unplug(server_id, leak=server_id in self._leaky)
         self._leaky.discard(server_id)
+        self._hidden.discard(server_id)
         self._volumes.release(server.volumes, server.doomed_volumes)
 
     # -- the rest ----------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from typing import Any
 import yaml
 
 from poolmgr.errors import ConfigError
+from poolmgr.simcloud.fault_texts import TEXTS
 from poolmgr.simcloud.faults import ENVELOPES, HEADERS, Fault, FaultKind
 from poolmgr.simcloud.parsing import check, mapping, part, record, tuples
 from poolmgr.simcloud.quota import NAMES as QUOTA_NAMES
@@ -85,7 +86,7 @@ def fault_of(body: Any, where: str = "fault") -> Fault:
         raise ConfigError(f"{where}: kind must be one of {', '.join(k.value for k in FaultKind)}") from error
     operations = values.pop("operations", values.pop("operation", ()))
     values["operations"] = (operations,) if isinstance(operations, str) else tuple(operations)
-    for key, known in (("header", HEADERS), ("envelope", ENVELOPES)):
+    for key, known in (("header", HEADERS), ("envelope", ENVELOPES), ("text", ("", *TEXTS))):
         if values.get(key, known[0]) not in known:
             raise ConfigError(f"{where}.{key}: must be one of {', '.join(known)}")
     return record(Fault, {**values, "kind": kind}, where)

@@ -10,6 +10,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from poolmgr.simcloud.fault_texts import TEXTS
+
 
 class FaultKind(enum.Enum):
     """The first group spoils the conversation, the others what the cloud does."""
@@ -32,10 +34,17 @@ class FaultKind(enum.Enum):
     ERROR_SERVER = "error-server"
     STUCK_BUILD = "stuck-build"
     NO_ADDRESS = "no-address"
+    LATE_ADDRESS = "late-address"
     NO_SSH = "no-ssh"
     IGNORED_DELETE = "ignored-delete"
     ERROR_DELETE = "error-delete"
+    STUCK_DELETE = "stuck-delete"
+    SLOW_DELETE = "slow-delete"
+    SOFT_DELETE = "soft-delete"
     LEAKED_PORT = "leaked-port"
+    LEAKED_VOLUME = "leaked-volume"
+    STUCK_VOLUME = "stuck-volume"
+    ERROR_VOLUME = "error-volume"
 
     FAILED_TASK = "failed-task"
     SLOW_IMAGE = "slow-image"
@@ -103,14 +112,51 @@ KINDS: Mapping[FaultKind, Kind] = {
     ),
     FaultKind.NO_VALID_HOST: Kind(does="the server goes to ERROR, scheduling failed", operations=_CREATE),
     FaultKind.ERROR_SERVER: Kind(
-        does="the server goes to ERROR instead of ACTIVE, with `message` as its fault", operations=_CREATE
+        does="the server goes to ERROR instead of ACTIVE; `message` or `text` is its fault, `status` (500) its code",
+        operations=_CREATE,
+        status=500,
+        message=TEXTS["no-network"].message,
     ),
     FaultKind.STUCK_BUILD: Kind(does="the server stays in BUILD", operations=_CREATE),
     FaultKind.NO_ADDRESS: Kind(does="ACTIVE, but without ports and addresses", operations=_CREATE),
+    FaultKind.LATE_ADDRESS: Kind(
+        does="ACTIVE with its ports, but Nova shows no address until `seconds` (5) later",
+        operations=_CREATE,
+        seconds=5.0,
+    ),
     FaultKind.NO_SSH: Kind(does="ACTIVE, but nothing answers on it", operations=_CREATE),
-    FaultKind.IGNORED_DELETE: Kind(does="204, and nothing happens", operations=_DELETE),
-    FaultKind.ERROR_DELETE: Kind(does="accepted; the server goes to ERROR and stays", operations=_DELETE),
-    FaultKind.LEAKED_PORT: Kind(does="the server goes, its ports stay, DOWN", operations=_DELETE),
+    FaultKind.IGNORED_DELETE: Kind(
+        does="204, and nothing happens; also of ports, floating IPs, volumes, images, objects",
+        operations=_DELETE,
+    ),
+    FaultKind.ERROR_DELETE: Kind(
+        does="accepted; the server goes to ERROR and stays; of a volume: error_deleting", operations=_DELETE
+    ),
+    FaultKind.STUCK_DELETE: Kind(
+        does="accepted; the server goes to ERROR, still `deleting`, until it is deleted again",
+        operations=_DELETE,
+    ),
+    FaultKind.SLOW_DELETE: Kind(
+        does="the server is `deleting` for `seconds` (60)", operations=_DELETE, seconds=60.0
+    ),
+    FaultKind.SOFT_DELETE: Kind(
+        does="the server is SOFT_DELETED for `seconds` (an hour) unless it is deleted by force",
+        operations=_DELETE,
+        seconds=3600.0,
+    ),
+    FaultKind.LEAKED_PORT: Kind(
+        does="the server goes, its ports stay, DOWN; of a create call: if it fails", operations=_DELETE
+    ),
+    FaultKind.LEAKED_VOLUME: Kind(
+        does="the server goes, its volumes stay: `detaching` for `seconds` (0), then available",
+        operations=_DELETE,
+    ),
+    FaultKind.STUCK_VOLUME: Kind(
+        does="the volume stays `creating`", operations=("block-storage.POST.volumes",)
+    ),
+    FaultKind.ERROR_VOLUME: Kind(
+        does="the volume ends in `error`", operations=("block-storage.POST.volumes",)
+    ),
     FaultKind.FAILED_TASK: Kind(
         does="a task that imports an image ends in failure, with `message`",
         operations=("image.POST.tasks",),

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from poolmgr.simcloud.fault_kinds import KINDS, FaultKind
+from poolmgr.simcloud.fault_texts import TEXTS, Text
 
 __all__ = ["ENVELOPES", "HEADERS", "NO_TROUBLE", "Fault", "FaultKind", "Faults", "Trouble"]
 
 HEADERS = ("seconds", "date", "none")
 ENVELOPES = ("service", "gateway", "faultstring", "html", "text")
+_NO_TEXT = Text(message="", status=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +37,25 @@ class Fault:
     retry_after: float | None = None
     header: str = "seconds"  # how Retry-After is written: seconds, date, or none
     status: int = 0  # 0: the kind's default
-    message: str = ""  # "": the kind's usual words
+    message: str = ""  # "": the words of `text`, else the kind's usual ones
+    text: str = ""  # a name of fault_texts.TEXTS; of a refusal it sets the status too
     envelope: str = "service"  # of a refusal: the service's own, or what a gateway or an old release sends
     after_bytes: int | None = (
         None  # of an upload: it strikes when so many bytes have come; None: when all have
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "status", self.status or KINDS[self.kind].status)
+        text = TEXTS.get(self.text, _NO_TEXT)
+        object.__setattr__(self, "status", self.status or text.status or KINDS[self.kind].status)
+        object.__setattr__(self, "message", self.message or text.message)
 
     @property
     def delay(self) -> float:
         return KINDS[self.kind].seconds if self.seconds is None else self.seconds
+
+    @property
+    def refusal_kind(self) -> str:
+        return TEXTS.get(self.text, _NO_TEXT).kind
 
     @property
     def words(self) -> str:

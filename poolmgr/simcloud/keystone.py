@@ -116,7 +116,7 @@ def show_catalog(call: Call) -> Response:
     return json_response({"catalog": catalog(call.cloud, call.base.removesuffix("/identity"))})
 
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/auth/tokens", operation="tokens", handler=log_in, open=True),
     Route(method="GET", path="/auth/tokens", operation="tokens", handler=show_token),
     Route(method="DELETE", path="/auth/tokens", operation="tokens", handler=revoke_token),

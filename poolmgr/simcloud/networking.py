@@ -212,6 +212,8 @@ class Networking:
         self._leave_device(port)
         self._give_back(port.fixed_ips)
         del self.ports[port_id]
+        if port.device_id:
+            self._changed(port.device_id)
 
     def port(self, port_id: str) -> Port:
         if port_id not in self.ports:

@@ -332,7 +332,7 @@ _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/quotas/{project}/details.json", "quota_details", quotas),
 )
 
-ROUTES = (
+ROUTES: tuple[Route, ...] = (
     *(Route(method=m, path=p, operation=o, handler=h) for m, p, o, h in _TABLE),
     Route(method="PUT", path="/ports/{id}/tags", operation="port_tag", handler=set_tags),
     Route(method="PUT", path="/floatingips/{id}/tags", operation="floatingip_tag", handler=set_tags),

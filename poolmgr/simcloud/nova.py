@@ -1,4 +1,4 @@
-"""Nova: versions, flavors, limits, zones, key pairs, floating IPs of the nova kind, and the routes to servers."""
+"""Nova: versions, flavors, limits, zones, key pairs, and the routes to the rest of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import hashlib
 import re
 from typing import Any
 
-from poolmgr.simcloud import nova_servers
+from poolmgr.simcloud import nova_legacy, nova_servers
 from poolmgr.simcloud.envelope import next_query, page, refused
 from poolmgr.simcloud.nova_view import links
 from poolmgr.simcloud.refusal import Refusal, bad_request, no_such
 from poolmgr.simcloud.routes import Call, Handler, Route, empty, json_response
-from poolmgr.simcloud.things import Flavor, FloatingIp, Keypair
+from poolmgr.simcloud.things import Flavor, Keypair
 from poolmgr.simcloud.wire import Response
 
 _KINDS = {
@@ -81,7 +81,7 @@ def versioned(handler: Handler) -> Handler:
         least, most = (_numbers(text) for text in _range(call))
         if least is None or most is None:
             return handler(call)  # a cloud without microversions ignores the header
-        call.microversion = _chosen(asked, least, most)
+        call.microversion, call.versioned = _chosen(asked, least, most), True
         response = handler(call)
         text = f"{call.microversion[0]}.{call.microversion[1]}"
         response.headers["OpenStack-API-Version"] = f"compute {text}"
@@ -227,75 +227,6 @@ def delete_keypair(call: Call) -> Response:
     return empty(204 if call.microversion >= (2, 2) else 202)
 
 
-# -- floating IPs of the nova kind -----------------------------------------------------------------------
-
-
-def _legacy(handler: Handler) -> Handler:
-    """`handler` of an API that is gone from 2.36 on."""
-
-    def answer(call: Call) -> Response:
-        if call.microversion >= (2, 36):
-            raise Refusal(404, "The resource could not be found.")
-        return handler(call)
-
-    return answer
-
-
-def _floating_ip(call: Call, floating: FloatingIp) -> dict[str, Any]:
-    networking = call.cloud.networking
-    port = networking.ports.get(floating.port_id or "")
-    return {
-        "id": floating.id,
-        "ip": floating.address,
-        "pool": networking.networks[floating.network_id].name,
-        "instance_id": (port.device_id or None) if port else None,
-        "fixed_ip": floating.fixed_address,
-    }
-
-
-def list_floating_ips(call: Call) -> Response:
-    shown = [_floating_ip(call, f) for f in call.cloud.networking.floating_ips.values()]
-    return json_response({"floating_ips": shown})
-
-
-def create_floating_ip(call: Call) -> Response:
-    networking = call.cloud.networking
-    pool = (call.json or {}).get("pool")
-    external = [n for n in networking.networks.values() if n.external and pool in (None, n.name, n.id)]
-    if not external:
-        raise Refusal(404, f"Floating IP pool {pool} not found.", kind="itemNotFound")
-    try:
-        floating = networking.create_floating_ip(external[0].id)
-    except Refusal as refusal:
-        if refusal.kind != "OverQuota":
-            raise
-        raise Refusal(403, "Maximum number of floating IPs exceeded", kind="forbidden") from refusal
-    return json_response({"floating_ip": _floating_ip(call, floating)})
-
-
-def show_floating_ip(call: Call) -> Response:
-    floating = call.cloud.networking.floating_ip(call.params["id"])
-    return json_response({"floating_ip": _floating_ip(call, floating)})
-
-
-def delete_floating_ip(call: Call) -> Response:
-    call.cloud.networking.delete_floating_ip(call.params["id"])
-    return empty(202)
-
-
-def floating_ip_pools(call: Call) -> Response:
-    names = [n.name for n in call.cloud.networking.networks.values() if n.external]
-    return json_response({"floating_ip_pools": [{"name": name} for name in names]})
-
-
-def security_groups(call: Call) -> Response:
-    shown = [
-        {"id": g.id, "name": g.name, "description": g.description, "rules": []}
-        for g in call.cloud.networking.groups.values()
-    ]
-    return json_response({"security_groups": shown})
-
-
 _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/servers/detail", "servers_detail", nova_servers.list_detail),
     ("GET", "/servers", "servers", nova_servers.list_brief),
@@ -318,15 +249,9 @@ _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
     ("POST", "/os-keypairs", "os-keypairs", create_keypair),
     ("GET", "/os-keypairs/{name}", "os-keypair", show_keypair),
     ("DELETE", "/os-keypairs/{name}", "os-keypair", delete_keypair),
-    ("GET", "/os-floating-ips", "os-floating-ips", _legacy(list_floating_ips)),
-    ("POST", "/os-floating-ips", "os-floating-ips", _legacy(create_floating_ip)),
-    ("GET", "/os-floating-ips/{id}", "os-floating-ip", _legacy(show_floating_ip)),
-    ("DELETE", "/os-floating-ips/{id}", "os-floating-ip", _legacy(delete_floating_ip)),
-    ("GET", "/os-floating-ip-pools", "os-floating-ip-pools", _legacy(floating_ip_pools)),
-    ("GET", "/os-security-groups", "os-security-groups", _legacy(security_groups)),
 )
 
-ROUTES = tuple(
+ROUTES: tuple[Route, ...] = tuple(
     Route(method=method, path=path, operation=operation, handler=versioned(handler))
-    for method, path, operation, handler in _TABLE
+    for method, path, operation, handler in (*_TABLE, *nova_legacy.TABLE)
 )

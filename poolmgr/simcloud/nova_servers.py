@@ -6,14 +6,16 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from poolmgr.simcloud import nova_legacy
 from poolmgr.simcloud.compute import ServerRequest
 from poolmgr.simcloud.envelope import next_query, page, seconds_of
 from poolmgr.simcloud.nova_view import links, rendered
-from poolmgr.simcloud.refusal import Refusal, bad_request, conflict, no_such
+from poolmgr.simcloud.refusal import Refusal, bad_request, conflict
 from poolmgr.simcloud.routes import Call, empty, json_response
-from poolmgr.simcloud.things import Flavor, Server
+from poolmgr.simcloud.things import Flavor, Image, Server
 from poolmgr.simcloud.wire import Response
 from poolmgr.simcloud.world import SimCloud
 
@@ -31,6 +33,9 @@ _FILTERS |= {
 }
 _NETWORKS_REQUIRED = (2, 37)
 _STRICT_FILTERS = (2, 75)
+_TAG_FILTERS = (2, 26)
+_CREATE_TAGS = (2, 52)
+_VOLUME_TYPE = (2, 67)
 
 
 def list_detail(call: Call) -> Response:
@@ -81,7 +86,7 @@ def _matching(call: Call) -> Sequence[Server]:
         servers = [s for s in servers if s.status == status.upper()]
     if name_pattern := call.one("name"):
         servers = [s for s in servers if re.search(name_pattern, s.name)]
-    if tags := call.one("tags"):
+    if (tags := call.one("tags")) and call.microversion >= _TAG_FILTERS:
         servers = [s for s in servers if set(tags.split(",")) <= set(s.tags)]
     return servers
 
@@ -140,12 +145,13 @@ def create(call: Call) -> Response:
 
 def _request(call: Call, body: Mapping[str, Any]) -> ServerRequest:
     cloud = call.cloud
-    image_id, volume_gib, delete_volume = _boot_source(cloud, body)
+    flavor = _flavor(cloud, body)
+    source = _boot_source(call, body, flavor)
     networks, ports = _networks(call, body.get("networks"))
     return ServerRequest(
         name=_name(body),
-        flavor=_flavor(cloud, body),
-        image_id=image_id,
+        flavor=flavor,
+        image_id=source.image_id,
         networks=networks,
         ports=ports,
         zone=body.get("availability_zone"),
@@ -154,9 +160,11 @@ def _request(call: Call, body: Mapping[str, Any]) -> ServerRequest:
         metadata=_metadata(body),
         user_data=_user_data(body),
         config_drive=bool(body.get("config_drive")),
-        tags=tuple(body.get("tags") or ()) if call.microversion >= (2, 52) else (),
-        volume_gib=volume_gib,
-        delete_volume=delete_volume,
+        tags=_tags(call, body),
+        volume_gib=source.volume_gib,
+        volume_type=source.volume_type,
+        volume_id=source.volume_id,
+        delete_volume=source.delete_volume,
     )
 
 
@@ -174,31 +182,73 @@ def _flavor(cloud: SimCloud, body: Mapping[str, Any]) -> Flavor:
     return cloud.compute.flavors[reference]
 
 
-def _boot_source(cloud: SimCloud, body: Mapping[str, Any]) -> tuple[str | None, int, bool]:
-    """Image, size of the boot volume (0: none), and whether the volume goes with the server."""
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What a server boots from: an image, a new volume of an image, or a volume that is there."""
+
+    image_id: str | None
+    volume_id: str | None = None
+    volume_gib: int = 0
+    volume_type: str = ""
+    delete_volume: bool = True
+
+
+def _boot_source(call: Call, body: Mapping[str, Any], flavor: Flavor) -> _Source:
     devices = body.get("block_device_mapping_v2") or ()
     root = next((d for d in devices if str(d.get("boot_index", "")) == "0"), None)
-    reference = str(body.get("imageRef") or "").rsplit("/", 1)[-1]
     if root is None:
-        _check_image(cloud, reference)
-        return reference, 0, True
-    if root.get("source_type") != "image" or root.get("destination_type") != "volume":
+        reference = str(body.get("imageRef") or "").rsplit("/", 1)[-1]
+        image = _image(call.cloud, reference)
+        if flavor.disk_gib == 0:
+            raise Refusal(403, "Only volume-backed servers are allowed for flavors with zero disk.")
+        if image.min_disk > flavor.disk_gib:
+            raise bad_request("Flavor's disk is too small for requested image.")
+        _check_memory(image, flavor)
+        return _Source(image_id=reference)
+    if root.get("volume_type") and call.versioned and call.microversion < _VOLUME_TYPE:
+        raise bad_request("Additional properties are not allowed ('volume_type' was unexpected)")
+    if root.get("destination_type") != "volume" or root.get("source_type") not in ("image", "volume"):
         raise bad_request("Block Device Mapping is Invalid.")
-    _check_image(cloud, str(root.get("uuid")))
+    doomed = bool(root.get("delete_on_termination"))
+    if root["source_type"] == "volume":
+        call.cloud.volumes.check_attachable(str(root.get("uuid")))
+        return _Source(image_id=None, volume_id=str(root["uuid"]), delete_volume=doomed)
+    image = _image(call.cloud, str(root.get("uuid")))
+    _check_memory(image, flavor)
+    return _Source(
+        image_id=image.id,
+        volume_gib=_volume_size(root, image),
+        volume_type=str(root.get("volume_type") or ""),
+        delete_volume=doomed,
+    )
+
+
+def _volume_size(root: Mapping[str, Any], image: Image) -> int:
     size = int(root.get("volume_size") or 0)
     if size <= 0:
         raise bad_request("Block Device Mapping is Invalid: You specified more local devices than the limit")
-    return str(root.get("uuid")), size, bool(root.get("delete_on_termination"))
+    if size < image.min_disk:
+        raise bad_request(
+            "Volume is smaller than the minimum size specified in image metadata. Volume size is "
+            f"{size << 30} bytes, minimum size is {image.min_disk << 30} bytes."
+        )
+    return size
 
 
-def _check_image(cloud: SimCloud, image_id: str) -> None:
+def _check_memory(image: Image, flavor: Flavor) -> None:
+    if image.min_ram > flavor.ram_mib:
+        raise bad_request("Flavor's memory is too small for requested image.")
+
+
+def _image(cloud: SimCloud, image_id: str) -> Image:
     if not image_id:
         raise bad_request("Block Device Mapping is Invalid: You must specify an image or a boot device.")
-    image = cloud.images.images.get(image_id)
-    if image is None:
+    if not cloud.images.knows(image_id):
         raise bad_request("Can not find requested image")
+    image = cloud.images.image(image_id)
     if image.status != "active":
         raise bad_request(f"Image {image_id} is not active.")
+    return image
 
 
 def _networks(call: Call, wanted: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -245,6 +295,18 @@ def _groups(cloud: SimCloud, body: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(cloud.networking.group_named(name).name for name in names)
 
 
+def _tags(call: Call, body: Mapping[str, Any]) -> tuple[str, ...]:
+    """From 2.52 on; before that a cloud with microversions refuses them, and one without does not look."""
+    tags = body.get("tags") or ()
+    if not tags or not call.versioned:
+        return ()
+    if call.microversion < _CREATE_TAGS:
+        raise bad_request("Additional properties are not allowed ('tags' was unexpected)")
+    if len(tags) > 50 or any(not isinstance(t, str) or len(t) > 60 or set("/,") & set(t) for t in tags):
+        raise bad_request("Invalid input for field/attribute tags.")
+    return tuple(tags)
+
+
 def _metadata(body: Mapping[str, Any]) -> dict[str, str]:
     metadata = body.get("metadata") or {}
     if len(metadata) > 128:
@@ -281,29 +343,13 @@ def action(call: Call) -> Response:
         case "os-getConsoleOutput":
             return json_response({"output": call.cloud.compute.console(server_id)})
         case "addFloatingIp" | "removeFloatingIp":
-            return _nova_floating_ip(call, name, str((body[name] or {}).get("address")))
+            return nova_legacy.bind(call, name, body[name] if isinstance(body[name], Mapping) else {})
         case "forceDelete":
-            call.cloud.compute.delete(server_id, call.trouble)
+            call.cloud.compute.delete(server_id, call.trouble, force=True)
+        case "restore":
+            call.cloud.compute.restore(server_id)
         case "os-stop" | "os-start":
             call.cloud.compute.set_status(server_id, "SHUTOFF" if name == "os-stop" else "ACTIVE")
         case _:
             raise bad_request(f"There is no such action: {name}")
-    return empty(202)
-
-
-def _nova_floating_ip(call: Call, name: str, address: str) -> Response:
-    """addFloatingIp and removeFloatingIp; both are gone from 2.44 on."""
-    if call.microversion >= (2, 44):
-        raise Refusal(404, "The resource could not be found.")
-    networking = call.cloud.networking
-    floating = next((f for f in networking.floating_ips.values() if f.address == address), None)
-    if floating is None:
-        raise no_such("floating IP", address)
-    if name == "removeFloatingIp":
-        networking.bind(floating.id, None)
-        return empty(202)
-    port = next(iter(networking.ports_of(call.params["id"])), None)
-    if port is None:
-        raise bad_request("No fixed IPs associated to instance")
-    networking.bind(floating.id, port.id, check_route=False)
     return empty(202)

@@ -6,8 +6,6 @@ clients tell causes apart by them. Each service's HTTP face puts a refusal into 
 
 from __future__ import annotations
 
-NO_VALID_HOST = "No valid host was found. There are not enough hosts available."
-
 
 class Refusal(Exception):
     """A request that the cloud declines.
@@ -53,13 +51,19 @@ def no_such(thing: str, thing_id: str) -> Refusal:
     return Refusal(404, message, kind=kind)
 
 
-def nova_quota(resources: dict[str, tuple[float, float, float]]) -> Refusal:
-    """Nova's refusal, as measured: 403 `forbidden`. `resources`: name -> (requested, used, limit)."""
+def nova_quota(
+    resources: dict[str, tuple[float, float, float]], *, status: int = 403, words: str = ""
+) -> Refusal:
+    """Nova's refusal, as measured: 403 `forbidden`; before 2014 it was 413 with a Retry-After of 0.
+
+    `resources`: name -> (requested, used, limit). `words` "": Nova's own.
+    """
     rows = sorted(resources.items())
     names = ", ".join(name for name, _ in rows)
     asked, used, limits = (", ".join(f"{row[i]:g}" for _, row in rows) for i in range(3))
     message = f"Quota exceeded for {names}: Requested {asked}, but already used {used} of {limits} {names}"
-    return Refusal(403, message, kind="forbidden")
+    kind = {403: "forbidden", 413: "overLimit"}.get(status, "")
+    return Refusal(status, words or message, kind=kind, retry_after=0 if status == 413 else None)
 
 
 def neutron_quota(resource: str) -> Refusal:

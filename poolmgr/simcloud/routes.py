@@ -45,6 +45,7 @@ class Call:
     params: Mapping[str, str]
     base: str
     microversion: tuple[int, int] = (2, 1)
+    versioned: bool = False  # the cloud's Compute has microversions
     trouble: Trouble = NO_TROUBLE
     cache: dict[Any, Any] = field(default_factory=dict)  # of the cloud, for what is costly to render
     _json: Any = None

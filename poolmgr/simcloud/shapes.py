@@ -3,6 +3,7 @@
 direct   as OVH: guests have a public address on their port; Neutron, no floating IP needed
 nat      as most private clouds: guests sit on a private network behind a router and need a floating IP
 novanet  as clouds before Neutron: no network service, addresses as nova-network gave them, no microversions
+novafip  the same with a pool of floating IPs, which guests on a private network need: Nova's own API gives them
 v6       guests have a public IPv6 and a private IPv4 address on one network
 tasks    as classic Rackspace: images only by object storage and task (vhd), no network service, untyped addresses
 v1only   as the oldest: Glance v1 and nothing newer, no microversions
@@ -112,6 +113,16 @@ SHAPES: Mapping[str, Shape] = {
         microversions=None,
         typed_addresses=False,
         clouds_yaml=_NO_NEUTRON,
+    ),
+    "novafip": Shape(
+        name="novafip",
+        networks=(
+            NetworkPlan(name="nova", v4=Range.FLOATING, external=True, pluggable=False),
+            NetworkPlan(name="private", v4=Range.PRIVATE),
+        ),
+        services=_CORE,
+        microversions=("2.1", "2.38"),
+        clouds_yaml={"floating_ip_source": "nova", "secgroup_source": "nova"},
     ),
     "v6": Shape(
         name="v6",

@@ -51,7 +51,7 @@ def _refusal(fault: Fault, service: Service, now: float) -> Response:
     refusal = Refusal(
         _STATUS.get(fault.kind, fault.status),
         fault.words,
-        kind="overLimit" if fault.kind is FaultKind.THROTTLE else "",
+        kind="overLimit" if fault.kind is FaultKind.THROTTLE else fault.refusal_kind,
         retry_after=None if fault.header == "none" else retry_after,
     )
     response = (

@@ -158,6 +158,9 @@ class Volume:
     created: float
     metadata: Mapping[str, str] = field(default_factory=dict)
     server_id: str | None = None
+    bootable: bool = False
+    volume_type: str = "default"
+    description: str | None = None
     foreign: bool = False
 
 

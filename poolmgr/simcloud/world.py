@@ -132,6 +132,7 @@ class SimCloud:
             quota=self.quota,
             networking=lambda: self.networking,
             volumes=self.volumes,
+            image_is_there=self.images.knows,
             timeline=self.timeline,
             rng=self.rng,
             new_id=self.new_id,

@@ -49,7 +49,7 @@ def test_version_documents_need_no_token(direct: Api):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_catalog_has_the_services_of_the_shape(shape: str):
     with api(shape) as client:
-        assert ("network" in client.urls) == (shape not in ("novanet", "tasks"))
+        assert ("network" in client.urls) == (shape not in ("novanet", "novafip", "tasks"))
         assert ("object-store" in client.urls) == (shape not in ("novanet", "v1only"))
         versions = root(client, "compute").json()["versions"]
         assert (versions[1]["version"] == "") == (shape in ("novanet", "tasks", "v1only"))

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from poolmgr.simcloud.fault_texts import TEXTS
 from poolmgr.simcloud.faults import FaultKind
-from poolmgr.simcloud.refusal import NO_VALID_HOST, Refusal
+from poolmgr.simcloud.refusal import Refusal
 from tests.unit.simcloud.worlds import START, Scene
 
 
@@ -127,7 +128,7 @@ def test_no_valid_host():
     scene.go(2)
     failed = scene.server(made)
     assert failed.fault is not None
-    assert (failed.status, failed.fault.message) == ("ERROR", NO_VALID_HOST)
+    assert (failed.status, failed.fault.message) == ("ERROR", TEXTS["no-valid-host"].message)
 
 
 def test_a_full_zone_has_no_valid_host_but_others_do():
