@@ -90,13 +90,18 @@ def roles_of(
 ) -> Roles:
     """The roles of all networks of `topology` and of those that clouds.yaml names.
 
-    `find_external`, `find_internal` False: that class is only what clouds.yaml says.
+    `find_external`, `find_internal` False: that class is only what clouds.yaml says. That a network's physical
+    network is told makes it external (a provider's) only where others have none: an administrator may see it of all,
+    tenants' VLANs included, and then it tells nothing.
     """
+    tells = not all(network.physical for network in topology.networks.values())
     said = {network.name: _said(network) for network in configured}
     by_id: dict[str, Role] = {}
     for network in topology.networks.values():
-        wanted = find_external if network.external or network.physical else find_internal
-        found = _found(network) if wanted else Role()
+        external4 = network.external or (network.physical and tells)
+        wanted = find_external if external4 else find_internal
+        found = Role(source=Source.FOUND, external4=external4, external6=network.external)
+        found = found if wanted else Role()
         by_id[network.id] = said.get(network.id) or said.get(network.name) or found
     by_name = {**said, **{network.name: by_id[network.id] for network in topology.networks.values()}}
     ambiguous = {name: found for name, found in topology.by_name.items() if len(found) > 1}
@@ -110,11 +115,6 @@ def _said(network: CloudNetwork) -> Role:
         external6=network.routes_ipv6_externally,
         default_interface=network.default_interface,
     )
-
-
-def _found(network: Network) -> Role:
-    external4 = network.external or network.physical
-    return Role(source=Source.FOUND, external4=external4, external6=network.external)
 
 
 def addresses_of(
