@@ -1,8 +1,8 @@
-"""Fills a fresh cloud: users and endpoints, then networks, flavors, images, zones and quotas.
+"""Fills a fresh cloud: users and endpoints, then networks, flavors, images and quotas, then zones.
 
     seed.py identity CLOUDS_YAML TYPE=NAME=URL...
     seed.py cloud CLOUDS_YAML VARIANT IMAGE_NAME IMAGE_FILE
-    seed.py computes CLOUDS_YAML VARIANT COUNT DISCOVER_COMMAND...
+    seed.py hosts CLOUDS_YAML VARIANT COUNT DISCOVER_COMMAND...
 
 CLOUDS_YAML is the file that up.sh wrote; its cloud `admin` does the work, and each other cloud there is a pool: a
 project of its own with a user of that name. Every step looks first, so all of it may run again at any time. It uses
@@ -14,6 +14,7 @@ import itertools
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import yaml
 from keystoneauth1 import session
@@ -223,23 +224,35 @@ def upload_image(admin: Cloud, name: str, path: str) -> None:
         admin.image.adapter.put(f"/v2/images/{image_id}/file", data=content, headers=headers)
 
 
-def seed_computes(clouds_yaml: str, variant: str, count: str, *discover: str) -> None:
-    nova = Cloud(clouds_yaml, "admin").compute
-    deadline = time.monotonic() + 120
-    hosts: set[str] = set()
-    while len(hosts) < int(count):
-        if time.monotonic() > deadline:
-            sys.exit(f"of {count} compute hosts only these came up: {', '.join(sorted(hosts)) or 'none'}")
-        time.sleep(0.5)
+def seed_hosts(clouds_yaml: str, variant: str, count: str, *discover: str) -> None:
+    admin = Cloud(clouds_yaml, "admin")
+    nova, wanted = admin.compute, int(count)
+
+    def hosts() -> set[str]:
         services = nova.get("/os-services", binary="nova-compute")["services"]
-        hosts = {service["host"] for service in services if service["state"] == "up"}
+        return {service["host"] for service in services if service["state"] == "up"}
+
     # A host shows up as a service a moment before its record, which discovery maps to the cell, is there.
-    while len(nova.get("/os-hypervisors")["hypervisors"]) < int(count):
-        if time.monotonic() > deadline:
-            sys.exit("the compute hosts are up, but their cell does not learn of them")
+    def all_in_the_cell() -> bool:
+        if len(nova.get("/os-hypervisors")["hypervisors"]) >= wanted:
+            return True
         subprocess.run(discover, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return False
+
+    wait_until(f"{wanted} compute hosts are up", lambda: len(hosts()) >= wanted)
+    wait_until(f"the cell knows {wanted} hosts", all_in_the_cell)
     if variant == "fake":
-        put_into_zones(nova, hosts)
+        put_into_zones(nova, hosts())
+    # Cinder refuses volumes until its scheduler has heard of a backend.
+    wait_until("Cinder has a backend", lambda: bool(admin.volume.get("/scheduler-stats/get_pools")["pools"]))
+
+
+def wait_until(what: str, holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        if time.monotonic() > deadline:
+            sys.exit(f"not so within two minutes: {what}")
+        time.sleep(0.5)
 
 
 def put_into_zones(nova: Service, hosts: set[str]) -> None:
@@ -259,5 +272,5 @@ def put_into_zones(nova: Service, hosts: set[str]) -> None:
 
 
 if __name__ == "__main__":
-    steps = {"identity": seed_identity, "cloud": seed_cloud, "computes": seed_computes}
+    steps = {"identity": seed_identity, "cloud": seed_cloud, "hosts": seed_hosts}
     steps[sys.argv[1]](*sys.argv[2:])

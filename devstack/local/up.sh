@@ -132,7 +132,7 @@ start_computes() {
         start_qemu
     fi
     seed cloud "$VARIANT" "$image" "$file"
-    seed computes "$VARIANT" "$count" nova-manage --config-file "$ETC/nova.conf" cell_v2 discover_hosts
+    seed hosts "$VARIANT" "$count" nova-manage --config-file "$ETC/nova.conf" cell_v2 discover_hosts
 }
 
 check_machine

@@ -18,6 +18,8 @@ auth_strategy = keystone
 glance_api_servers = http://$IP:$GLANCE_PORT
 image_conversion_dir = $home/conversion
 enabled_backends = file
+# How often the scheduler is told of the backend; until the first time it refuses every volume.
+backend_stats_polling_interval = 5
 [file]
 volume_backend_name = file
 volume_driver = poolmgr_standin.volumes.FileVolumeDriver
