@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from poolmgr.cli.cloud import config, profiles
+from poolmgr.cli.cloud import (
+    clean,
+    config,
+    console,
+    create_server,
+    delete_server,
+    inventory,
+    list_servers,
+    profiles,
+)
 from poolmgr.cli.commandline import Subcommands
 
 DESCRIPTION = """\
@@ -13,6 +22,7 @@ looked for in the working directory, ~/.config/openstack and /etc/openstack.
 
   poolmgr cloud profiles
   poolmgr cloud config north --explain
+  poolmgr cloud create-server north my-server --image debian-12 --flavor small
 
 `poolmgr cloud VERB --help` explains a verb, with examples.
 """
@@ -21,6 +31,12 @@ looked for in the working directory, ~/.config/openstack and /etc/openstack.
 VERBS = (
     config,
     profiles,
+    create_server,
+    list_servers,
+    console,
+    delete_server,
+    clean,
+    inventory,
 )
 
 

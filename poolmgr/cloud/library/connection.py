@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from poolmgr.cloud.library.wishes import checked_metadata, flavor_for, public_ke
 from poolmgr.cloud.openstack import OpenStackCloud
 from poolmgr.cloud.openstack.topology import Network
 from poolmgr.cloud.probe import SshProber
+from poolmgr.cloud.vendor import VendorProfiles
 from poolmgr.config.clouds import choose
 from poolmgr.config.settings import CloudSettings
 from poolmgr.errors import NotFound, Refused, Rejected
@@ -70,6 +72,7 @@ def connect(
         overrides=overrides,
         environ=environ,
         paths=paths,
+        remote=VendorProfiles(SystemClock(), os.environ if environ is None else environ),
     )
     return Connection(settings, rate=rate, on_call=on_call, clock=SystemClock())
 

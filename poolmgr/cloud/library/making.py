@@ -5,7 +5,7 @@ What to do next is judged by the same rules as a launcher's; here it is only don
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from poolmgr.cloud.library.parts import Parts
@@ -198,7 +198,8 @@ class Making:
             self._facts = replace(self._facts, not_before=now + 1.0)
             return
         self._server = server
-        self.say(Stage.ADDRESS, server.addresses.interface_ip)
+        floating = " (floating IP)" if server.addresses.floating_v4 else ""
+        self.say(Stage.ADDRESS, f"{server.addresses.interface_ip}{floating}")
         if self._reach is None:
             self._finish()
         else:
@@ -237,13 +238,15 @@ class Making:
         """Leave the proof that this call came to its end, if no floating IP is one (`policy.leftovers`)."""
         assert self._server is not None
         if not self._server.addresses.floating_v4 and META_LIBRARY_READY not in self._server.metadata:
-            self._mark_ready(self._server)
+            mark = {META_LIBRARY_READY: "yes"}
+            self._mark(self._server, mark)
+            self._server = replace(self._server, metadata={**self._server.metadata, **mark})
         self._made = True
 
-    def _mark_ready(self, server: Server) -> None:
+    def _mark(self, server: Server, mark: Mapping[str, str]) -> None:
         while True:
             try:
-                self._parts.cloud.mark_server(server.id, {META_LIBRARY_READY: "yes"})
+                self._parts.cloud.mark_server(server.id, mark)
             except CloudUnavailable:
                 if self._parts.clock.monotonic() >= self._facts.attempt_since + self._timeout:
                     raise
