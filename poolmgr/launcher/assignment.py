@@ -34,7 +34,7 @@ REST = 10.0
 #: How long a request that someone else has locked is left alone, in seconds.
 BUSY_PAUSE = 0.5
 #: Reasons for waiting that let pools of lower priority have the request (zookeeper.md 5, `paused`).
-_NO_ROOM = ("quota", "cloud", "behind", "image")
+_NO_ROOM = ("quota", "cloud", "behind", "image", "capacity")
 #: Reasons for waiting that keep the room for whoever asked for the same labels first.
 _FULL = ("quota", "behind")
 

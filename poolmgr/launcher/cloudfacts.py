@@ -7,6 +7,7 @@ with growing pauses.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from poolmgr.cloud.api import CloudInfo
@@ -19,8 +20,12 @@ from poolmgr.model.server import Flavor
 from poolmgr.policy.flavors import choose_flavor, price
 from poolmgr.policy.growth import doubling
 from poolmgr.policy.requests import LabelFacts
+from poolmgr.policy.zones import Shortage, no_room
 
 log = logging.getLogger(__name__)
+
+#: Times without room in a row, and never any before, that look like a mistake in the cloud's settings.
+SUSPICIOUS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,8 @@ class CloudFacts:
         self._quota_until = 0.0  # no launches before, after a quota error
         self._broken: dict[str, tuple[str, float]] = {}  # labels the cloud has rejected: why, and until when
         self._image_until: dict[str, float] = {}  # labels whose image is not there
+        self._shortages: dict[str, dict[str | None, Shortage]] = {}  # flavor id -> zone
+        self._had_room: set[tuple[str, str | None]] = set()  # (flavor id, zone), since this process began
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -60,11 +67,12 @@ class CloudFacts:
         if self._in_flight or now < self._next:
             return float("inf") if self._in_flight else self._next
         self._in_flight = True
-        cloud = self._context.cloud
+        cloud, volumes = self._context.cloud, self._context.boots_from_volumes()
 
         def job() -> Known:
             info = cloud.connect()
-            return Known(info=info, limits=cloud.limits(), flavors=cloud.flavors(), zones=cloud.zones())
+            limits = cloud.limits(volumes=volumes)
+            return Known(info=info, limits=limits, flavors=cloud.flavors(), zones=cloud.zones())
 
         self._context.jobs.run(self._context.parts.api, job, self._answered)
         return float("inf")
@@ -109,10 +117,43 @@ class CloudFacts:
     def image_missing(self, label: str, now: float) -> None:
         self._image_until[label] = now + self._context.tuning.image_retry
 
+    def no_room(self, flavor: Flavor, zone: str | None, reason: str, now: float) -> None:
+        """The zone had no room for a server of the flavor: nothing new is tried there for a while."""
+        shortages = self._shortages.setdefault(flavor.id, {})
+        before = shortages.get(zone)
+        after = shortages[zone] = no_room(before, now=now, tuning=self._context.tuning)
+        if after == before:
+            return
+        where = f"flavor {flavor.name} in zone {zone}" if zone else f"flavor {flavor.name}"
+        log.warning(
+            "%s: no room for %s, left alone for %.0f s: %s",
+            self._context.name,
+            where,
+            after.until - now,
+            reason,
+        )
+        if after.failures == SUSPICIOUS and (flavor.id, zone) not in self._had_room:
+            log.error(
+                "%s: there never was room for %s since this launcher began: check the flavor's extra specs, the zone",
+                self._context.name,
+                where,
+            )
+
+    def had_room(self, flavor: Flavor, zone: str | None) -> None:
+        """A server of the flavor came up in the zone."""
+        self._had_room.add((flavor.id, zone))
+        self._shortages.get(flavor.id, {}).pop(zone, None)
+
+    def full_zones(self, flavor: Flavor, now: float) -> frozenset[str | None]:
+        """The zones that had no room for the flavor lately."""
+        shortages = self._shortages.get(flavor.id, {})
+        return frozenset(zone for zone, shortage in shortages.items() if now < shortage.until)
+
     def forget_broken(self) -> None:
         """The configuration has changed: every label gets another chance."""
         self._broken.clear()
         self._image_until.clear()
+        self._shortages.clear()
 
     # What policies ask
 
@@ -127,8 +168,8 @@ class CloudFacts:
     def flavor(self, label: PoolLabel) -> Flavor | None:
         return choose_flavor(self._known.flavors, label) if self._known else None
 
-    def label(self, label: PoolLabel, now: float) -> LabelFacts:
-        """What is known about launching `label`, apart from its disk image."""
+    def label(self, label: PoolLabel, zones: Sequence[str], now: float) -> LabelFacts:
+        """What is known about launching `label` in one of `zones`, apart from its disk image."""
         reason, until = self._broken.get(label.name, (None, 0.0))
         broken = reason if now < until else None
         if self._known is None:
@@ -137,4 +178,6 @@ class CloudFacts:
         if flavor is None:
             return LabelFacts(broken=broken or "no flavor fits")
         waiting = "image" if now < self._image_until.get(label.name, 0.0) else None
+        if flavor.id in self._shortages and self.full_zones(flavor, now).issuperset(zones or (None,)):
+            waiting = waiting or "capacity"
         return LabelFacts(need=price(flavor, label), broken=broken, waiting=waiting)

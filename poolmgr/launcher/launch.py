@@ -26,6 +26,7 @@ class Failure(NamedTuple):
     reason: str
     after: After
     charged: bool  # it counts against launch-retries
+    zone: str | None  # of the next attempt
 
 
 class Launch:
@@ -50,6 +51,7 @@ class Launch:
         self.flavor = flavor
         self.request = request  # as it was when the launch began; None for nobody
         self.zones = zones  # where the next attempt may go when its zone is full; () keeps the zone
+        self.tried: set[str | None] = set()  # zones that had no room, since an attempt last counted
         self.started = now
         self.facts = LaunchFacts(node_id=node.id, since=now, attempt_since=now)
         self.server: Server | None = None  # as last listed ACTIVE

@@ -32,11 +32,11 @@ from poolmgr.launcher.jobs import Outcome
 from poolmgr.launcher.launch import Failure, Launch, server_spec
 from poolmgr.launcher.removals import Removals
 from poolmgr.model.node import Node, NodeState
-from poolmgr.model.server import Addresses, Server
+from poolmgr.model.server import Addresses, Flavor, Server
 from poolmgr.policy import launch as policy
-from poolmgr.policy.allocate import next_zone
 from poolmgr.policy.launch import After, LaunchFacts, Phase, Result
 from poolmgr.policy.polling import patience
+from poolmgr.policy.zones import Next, next_zone
 from poolmgr.store.api import Lock
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,12 @@ class Watcher(Protocol):
 
     def label_rejected(self, label: str, reason: str) -> None:
         """The cloud refuses the label's settings: no other node of it can be launched either."""
+
+    def no_room(self, flavor: Flavor, zone: str | None, reason: str) -> frozenset[str | None]:
+        """The zone had none for a server of this flavor; returns all zones that are known to have none now."""
+
+    def had_room(self, flavor: Flavor, zone: str | None) -> None:
+        """A server of this flavor has become ACTIVE there."""
 
 
 class Launches:
@@ -264,6 +270,7 @@ class Launches:
         if launch.active_at is None:
             launch.active_at = now
             context.boots.append(now - launch.facts.since)
+            self._watcher.had_room(launch.flavor, launch.node.az)
         launch.facts = replace(launch.facts, phase=Phase.EXPOSING, busy=True)  # `since` stays that of BOOTING
         owner = context.owner_of(launch.node.id, attempt)
         lock, auto = launch.lock, launch.pool.auto_floating_ip
@@ -372,6 +379,10 @@ class Launches:
     ) -> None:
         context = self._context
         self._count(launch, result)
+        zone = launch.node.az
+        if result is Result.CAPACITY:
+            zone, elsewhere = self._zone_after(launch, reason)
+            charged = charged and not elsewhere
         after = policy.after_failure(
             result,
             launch.facts.charged + charged,
@@ -385,8 +396,18 @@ class Launches:
         self._log_console(launch, result)
         if hopeless:
             self._watcher.label_rejected(launch.label.name, reason)
-        launch.failure = Failure(result, reason, after, charged)
+        launch.failure = Failure(result, reason, after, charged, zone)
         self._conclude(launch)
+
+    def _zone_after(self, launch: Launch, reason: str) -> Next:
+        """Where to go on as the launch's zone has no room, and whether it was not there yet."""
+        here = launch.node.az
+        launch.tried.add(here)
+        full = self._watcher.no_room(launch.flavor, here, reason)
+        following = next_zone(launch.zones, here, tried=launch.tried, full=full)
+        if not following.untried:
+            launch.tried.clear()
+        return following
 
     def _conclude(self, launch: Launch) -> None:
         """Carry out what follows a failed attempt; may be repeated until the store has taken it."""
@@ -408,9 +429,7 @@ class Launches:
         now = self._context.clock.monotonic()
         launch.facts = replace(launch.facts, phase=Phase.CLEANING, since=now, busy=False)
         launch.failure = None
-        full = failure.result is Result.CAPACITY
-        zone = next_zone(launch.zones, launch.node.az) if full else launch.node.az
-        done = partial(self._cleaned, launch, zone, charged=failure.charged)
+        done = partial(self._cleaned, launch, failure.zone, charged=failure.charged)
         self._removals.begin_for_node(launch.node, launch.lock, done)
 
     def _cleaned(self, launch: Launch, zone: str | None, *, charged: bool) -> None:

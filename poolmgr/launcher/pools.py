@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 
 from poolmgr import __version__
@@ -11,12 +12,13 @@ from poolmgr.launcher.cloudfacts import CloudFacts
 from poolmgr.launcher.context import Context
 from poolmgr.model.component import Component, ComponentKind, ComponentState
 from poolmgr.model.node import Node, NodeState
-from poolmgr.model.resources import Resources
+from poolmgr.model.resources import Resources, total
 from poolmgr.model.server import Flavor
 from poolmgr.model.snapshot import Snapshot
-from poolmgr.policy.capacity import pool_capacity, unmanaged_use
+from poolmgr.policy.capacity import pool_capacity, unmanaged_use, unmanaged_volumes
 from poolmgr.policy.flavors import price
 from poolmgr.policy.requests import LabelFacts, PoolFacts
+from poolmgr.policy.zones import in_turn
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,8 @@ class PoolDesk:
         self.pool_id = f"{parts.fqdn}-PoolWorker.{context.name}-{pool.name}-{parts.new_id()}"
         self._component: Component | None = None
         self._paused_until = 0.0
-        self._unmanaged_at = -1.0  # start of the listing that `_unmanaged_use` was judged by
+        self._turn = parts.rng.randrange(1_000)  # so that several launchers don't begin in the same zone
+        self._unmanaged_at = (-1.0, -1.0)  # starts of the listings that `_unmanaged_use` was judged by
         self._unmanaged_use: Resources = {}
 
     # The component record
@@ -97,22 +100,24 @@ class PoolDesk:
         )
 
     def _unmanaged(self, snapshot: Snapshot) -> Resources:
-        """What others use in the project; judged once for each listing."""
-        listing = self._context.servers.last
-        if listing is None or self.pool.ignore_provider_quota or not self._facts.limits:
+        """What others use in the project; judged once for each pair of listings."""
+        servers, volumes = self._context.servers.last, self._context.volumes.last
+        if servers is None or self.pool.ignore_provider_quota or not self._facts.limits:
             return {}
-        if self._unmanaged_at != listing.started_at:
-            self._unmanaged_at = listing.started_at
-            self._unmanaged_use = unmanaged_use(
-                listing.items.values(),
-                self._context.name,
-                snapshot,
-                deployment=self._context.parts.deployment,
-            )
+        listed = (servers.started_at, volumes.started_at if volumes else 0.0)
+        if self._unmanaged_at != listed:
+            self._unmanaged_at = listed
+            whose = (self._context.name, snapshot)
+            deployment = self._context.parts.deployment
+            use = [unmanaged_use(servers.items.values(), *whose, deployment=deployment)]
+            if volumes is not None:
+                volumes_of_all = volumes.items.values()
+                use.append(unmanaged_volumes(volumes_of_all, servers.items, *whose, deployment=deployment))
+            self._unmanaged_use = total(use)
         return self._unmanaged_use
 
     def _label(self, label: PoolLabel, snapshot: Snapshot, now: float) -> LabelFacts:
-        facts = self._facts.label(label, now)
+        facts = self._facts.label(label, self.zones(), now)
         image = label.image
         if image.is_disk_image and snapshot.newest_upload(image.name, self._context.name) is None:
             return LabelFacts(need=facts.need, broken=facts.broken, waiting=facts.waiting or "image")
@@ -132,6 +137,17 @@ class PoolDesk:
     def zones(self) -> tuple[str, ...]:
         """Where new nodes may go; () leaves it to the cloud."""
         return self.pool.availability_zones or self._facts.zones
+
+    def zones_in_turn(self, labels: Iterable[str], now: float) -> tuple[str, ...]:
+        """The same, beginning with the one whose turn it is; those that have no room for one of `labels` last."""
+        flavors = (self._facts.flavor(self.pool.labels[name]) for name in labels if name in self.pool.labels)
+        full = [self._facts.full_zones(flavor, now) for flavor in flavors if flavor]
+        return in_turn(self.zones(), self._turn, frozenset().union(*full))
+
+    def took_turn(self, zone: str) -> None:
+        """A request was bound to `zone`: the next one begins behind it."""
+        zones = self.zones()
+        self._turn = zones.index(zone) + 1 if zone in zones else self._turn
 
     def new_node(self, label: PoolLabel, flavor: Flavor, zone: str | None) -> Node:
         """A node record as it is stored before anything exists in the cloud."""

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from poolmgr.errors import CloudError, Conflict, LockLost, NotFound, RecordGone, Rejected
+from poolmgr.errors import CloudError, Conflict, LockLost, NotFound, RecordGone
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.jobs import Outcome
 from poolmgr.launcher.leftovers import Kind, Leftovers
 from poolmgr.model.node import Node
 from poolmgr.model.resources import counted
-from poolmgr.model.server import Listing, Server, ServerStatus
+from poolmgr.model.server import Listing, Server
 from poolmgr.policy import retire
 from poolmgr.policy.growth import doubling
 from poolmgr.policy.polling import patience
@@ -225,9 +225,8 @@ class Removals:
     def _ask(self, removal: Removal, doomed: Doomed, server: Server | None) -> None:
         context = self._context
         server_id = doomed.server_id
-        soft = server is not None and server.status is ServerStatus.SOFT_DELETED
-        removal.doomed[server_id] = replace(doomed, busy=True, forced=soft and doomed.asked_at is not None)
-        if doomed.asks and not soft:
+        removal.doomed[server_id] = replace(doomed, busy=True)
+        if doomed.asks and doomed.soft_after is None:
             log.warning("server %s is still there after %d deletions: again", server_id, doomed.asks)
         unseen = removal.booted_from_volume and not (server and server.volumes)
         unmarked = server if server is not None and context.marks.missing(server) else None
@@ -269,9 +268,7 @@ class Removals:
             doomed = replace(doomed, asked_at=now, asks=doomed.asks + 1, sightings=0)
         else:
             pause = doubling(2.0, doomed.asks, 60.0)
-            # One that is soft-deleted already need not go: a refusal is an answer, anything else is none.
-            forced = doomed.forced and isinstance(outcome.error, Rejected)
-            doomed = replace(doomed, asks=doomed.asks + 1, not_before=now + pause, forced=forced)
+            doomed = replace(doomed, asks=doomed.asks + 1, not_before=now + pause)
             log.warning("cannot delete server %s (again in %.0f s): %s", server_id, pause, outcome.error)
         removal.doomed[server_id] = doomed
 

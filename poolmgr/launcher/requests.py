@@ -21,6 +21,7 @@ from poolmgr.launcher.removals import Removals
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.model.resources import short_of, total
+from poolmgr.model.server import Flavor
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.observe.context import context_logger
 from poolmgr.policy.allocate import Plan, allocate
@@ -203,6 +204,14 @@ class HeldRequests:
     def label_rejected(self, label: str, reason: str) -> None:
         self._facts.label_rejected(label, reason, self._context.clock.monotonic())
 
+    def no_room(self, flavor: Flavor, zone: str | None, reason: str) -> frozenset[str | None]:
+        now = self._context.clock.monotonic()
+        self._facts.no_room(flavor, zone, reason, now)
+        return self._facts.full_zones(flavor, now)
+
+    def had_room(self, flavor: Flavor, zone: str | None) -> None:
+        self._facts.had_room(flavor, zone)
+
     # Filling
 
     def _fill(self, held: Held) -> None:
@@ -225,9 +234,8 @@ class HeldRequests:
         for label in set(held.missing) if request.reuse else ():
             free[label] = [*desk.free_ready(label, snapshot), *self.spare_nodes(label, held.pool)]
         zone = held.zone or next((n.az for n in taken.values() if n.az), None)
-        return allocate(
-            request.labels, taken, free, zone=zone, zones=desk.zones(), rng=self._context.parts.rng
-        )
+        zones = desk.zones_in_turn(held.missing, self._context.clock.monotonic())
+        return allocate(request.labels, taken, free, zone=zone, zones=zones)
 
     def _node(self, held: Held, node_id: str) -> Node:
         if node_id in held.ready:
@@ -281,6 +289,8 @@ class HeldRequests:
             if self._others_could(held):
                 self._give_back(held, declined_for=None)
             return
+        if held.zone is None and plan.zone is not None:
+            desk.took_turn(plan.zone)
         held.zone = plan.zone
         for place, label in plan.launch.items():
             self._launch(held, desk, place, label, plan.zone)

@@ -5,7 +5,6 @@ All nodes of a request come from one pool and, where the cloud has zones, from o
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,13 +28,12 @@ def allocate(
     *,
     zone: str | None,
     zones: Sequence[str],
-    rng: random.Random,
 ) -> Plan:
     """A plan for the places of `labels` that `taken` leaves empty.
 
     `free`: nodes by label that may be reused, in order of preference. `zone`: the zone the request is bound to,
     None while it is open: then it is bound to the one that saves most launches, among equals to that of the
-    node preferred most. `zones`: where new nodes may go, () for the cloud's choice.
+    node preferred most. `zones`: where new nodes may go, the one whose turn it is first; () for the cloud's choice.
     """
     empty = {place: label for place, label in enumerate(labels) if place not in taken}
     used = frozenset(node.id for node in taken.values())
@@ -45,7 +43,7 @@ def allocate(
     zone = zone or next((node.az for node in reuse.values() if node.az), None)
     launch = {place: label for place, label in empty.items() if place not in reuse}
     if launch and zone is None and zones:
-        zone = rng.choice(list(zones))
+        zone = zones[0]
     return Plan(reuse=reuse, launch=launch, zone=zone)
 
 
@@ -54,13 +52,6 @@ def reusable(labels: Sequence[str], free: Mapping[str, Collection[Node]]) -> Map
     empty = dict(enumerate(labels))
     plans = [_reuse(empty, free, frozenset(), zone) for zone in _zones_of(labels, free)]
     return Counter(labels[place] for place in max(plans, key=len))
-
-
-def next_zone(zones: Sequence[str], full: str | None) -> str | None:
-    """The zone to try after `full` had no room: the next in order, round and round."""
-    if not zones or full not in zones:
-        return full
-    return zones[(zones.index(full) + 1) % len(zones)]
 
 
 def _zones_of(labels: Iterable[str], free: Mapping[str, Collection[Node]]) -> list[str | None]:

@@ -30,7 +30,7 @@ class Doomed:
     asks: int = 0
     not_before: float = 0.0
     busy: bool = False  # a delete call is in flight
-    forced: bool = False  # it was soft-deleted, and has been asked for once more
+    soft_after: int | None = None  # so many `asks` it took until it was first listed as soft-deleted
     sightings: int = 0  # complete listings without it
     seen_until: float = 0.0  # start of the last listing that was counted
 
@@ -44,16 +44,18 @@ def observe(doomed: Doomed, listing: Listing[Server]) -> Doomed:
     server = listing.items.get(doomed.server_id)
     if server is None and not listing.complete:
         return doomed
+    sightings, soft_after = 0, doomed.soft_after
     if server is None:
         sightings = doomed.sightings + 1
     elif server.status is ServerStatus.DELETED:
         sightings = 1_000
-    elif server.status is ServerStatus.SOFT_DELETED and doomed.forced:
-        # The cloud reclaims it in its own time. Its node is gone, so it is priced as someone else's until then.
+    elif server.status is ServerStatus.SOFT_DELETED and soft_after is None:
+        soft_after = doomed.asks
+    elif server.status is ServerStatus.SOFT_DELETED and doomed.asks > (soft_after or 0):
+        # Asked for once more, whatever came of it: the cloud reclaims it in its own time, and as its node is gone, it
+        # is priced as someone else's until then.
         sightings = 1_000
-    else:
-        sightings = 0
-    return replace(doomed, sightings=sightings, seen_until=listing.started_at)
+    return replace(doomed, sightings=sightings, soft_after=soft_after, seen_until=listing.started_at)
 
 
 def is_gone(doomed: Doomed, tuning: Tuning) -> bool:
@@ -68,8 +70,8 @@ def ask_due(doomed: Doomed, server: Server | None, *, now: float, tuning: Tuning
         return True
     if server is None or doomed.sightings:
         return False
-    if server.status is ServerStatus.SOFT_DELETED and doomed.seen_until >= doomed.asked_at:
-        return not doomed.forced
+    if server.status is ServerStatus.SOFT_DELETED:
+        return doomed.soft_after == doomed.asks
     at_it = server.task_state == "deleting" and server.status is not ServerStatus.ERROR
     first = tuning.delete_patience if at_it else tuning.delete_reissue
     return now - doomed.asked_at >= doubling(first, doomed.asks - 1, tuning.delete_reissue_max)

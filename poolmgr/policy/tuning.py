@@ -30,6 +30,8 @@ class Tuning:
     probe_timeout: float = 10.0  # of one attempt
     quota_refresh: float = 300.0  # 3.16
     quota_cooldown: float = 60.0  # no launches after a quota error, unless a delete finishes before
+    capacity_cooldown: float = 60.0  # a flavor in a zone without room is left alone (3.18); doubles
+    capacity_cooldown_max: float = 900.0
     facts_retry: float = 5.0  # a cloud that did not answer is asked again; doubles
     facts_retry_max: float = 60.0
     image_retry: float = 300.0  # a cloud image that was not there is looked for again (launcher.md 2)

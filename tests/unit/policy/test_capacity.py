@@ -4,7 +4,14 @@ import pytest
 
 from poolmgr.config.settings import Pool, TenantLimits
 from poolmgr.model.node import Node, NodeState
-from poolmgr.policy.capacity import Capacity, pool_capacity, tenant_available, unmanaged_use
+from poolmgr.model.server import Owner, ServerStatus, Volume
+from poolmgr.policy.capacity import (
+    Capacity,
+    pool_capacity,
+    tenant_available,
+    unmanaged_use,
+    unmanaged_volumes,
+)
 from tests.unit.policy.worlds import DEPLOYMENT, OTHER_DEPLOYMENT, server, snapshot_of
 
 PRICES = {"small": {"instances": 1, "cores": 2}}
@@ -128,3 +135,31 @@ def test_a_tenant_may_have_its_limit_less_all_its_nodes_anywhere():
     assert tenant_available("t1", tenants, snapshot) == {"cores": 6, "licences": 1}
     assert tenant_available("t2", tenants, snapshot) == {}
     assert tenant_available(None, tenants, snapshot) == {}
+
+
+@pytest.mark.parametrize(("status", "count"), [(ServerStatus.DELETED, 0), (ServerStatus.SOFT_DELETED, 1)])
+def test_a_deleted_server_takes_nothing_and_a_soft_deleted_one_goes_on_doing_so(status, count):
+    use = unmanaged_use([server("s-1", status, node="7")], "north", snapshot_of(), deployment=DEPLOYMENT)
+    assert use.get("instances", 0) == count
+
+
+def owner(node_id: str, deployment: str = DEPLOYMENT) -> Owner:
+    return Owner(provider="north", node_id=node_id, deployment=deployment)
+
+
+@pytest.mark.parametrize(
+    ("volume", "foreign"),
+    [
+        (Volume(id="v", size_gib=50), True),
+        (Volume(id="v", size_gib=50, owner=owner("1")), False),
+        (Volume(id="v", size_gib=50, owner=owner("9")), True),  # its node is gone: nobody else counts it
+        (Volume(id="v", size_gib=50, owner=owner("1", OTHER_DEPLOYMENT)), True),
+        (Volume(id="v", size_gib=50, server_ids=("s-1",)), False),  # new: the mark is on its way
+        (Volume(id="v", size_gib=50, server_ids=("s-2",)), True),
+        (Volume(id="v", size_gib=50, server_ids=("s-unknown",)), True),
+    ],
+)
+def test_volumes_of_nodes_are_priced_with_their_nodes(volume, foreign):
+    servers = {"s-1": server("s-1", node="1"), "s-2": server("s-2", node=None)}
+    use = unmanaged_volumes([volume], servers, "north", snapshot_of(node("1")), deployment=DEPLOYMENT)
+    assert use == ({"volumes": 1, "volume-gb": 50} if foreign else {"volumes": 0, "volume-gb": 0})

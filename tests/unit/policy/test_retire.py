@@ -78,7 +78,7 @@ def test_a_soft_deleted_server_is_asked_for_once_more_and_then_counts_as_gone():
     seen = watched(listing(soft, at=101.0))
     assert not is_gone(seen, TUNING)
     assert ask_due(seen, soft, now=102.0, tuning=TUNING)
-    asked = replace(seen, forced=True, asks=2)
+    asked = replace(seen, asks=2)
     assert not ask_due(asked, soft, now=1e6, tuning=TUNING)
     assert not is_gone(asked, TUNING)  # it may have worked
     assert is_gone(observe(asked, listing(soft, at=103.0)), TUNING)

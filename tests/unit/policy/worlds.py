@@ -23,6 +23,8 @@ TUNING = Tuning(
     delete_patience=300.0,
     delete_reissue_max=1800.0,
     leak_age=300.0,
+    capacity_cooldown=60.0,
+    capacity_cooldown_max=900.0,
 )
 DEPLOYMENT = "d" * 32
 OTHER_DEPLOYMENT = "e" * 32
