@@ -17,6 +17,7 @@ _WORDS: tuple[tuple[tuple[str, ...], FaultKind], ...] = (
     (("no more ip addresses",), FaultKind.CAPACITY),
     (("externalipaddressexhausted",), FaultKind.CAPACITY),
     (("did not finish being created",), FaultKind.CAPACITY),
+    (("block device mapping is invalid",), FaultKind.CAPACITY),  # the volume was not there in time
     (("image", "could not be found"), FaultKind.IMAGE),
     (("can not find requested image",), FaultKind.IMAGE),
 )

@@ -70,6 +70,14 @@ def test_ports_in_advance_bear_groups_and_outlive_their_server(ahead):
     assert stage.left() == (0, 0, 0)
 
 
+def test_addresses_of_ports_in_advance_are_known_before_nova_shows_them(ahead):
+    ahead.strike("late-address", times=1, seconds=60.0)
+    server = ahead.boot()
+    assert server.addresses.interface_ip == ""
+    addresses = ahead.cloud.expose(server, owner=OWNER, auto_floating_ip=True)
+    assert ahead.world.guest_at(addresses.interface_ip).id == server.id
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [

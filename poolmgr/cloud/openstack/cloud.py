@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from poolmgr.cloud.api import CloudInfo
-from poolmgr.cloud.openstack.addresses import AddressRules, roles_of
 from poolmgr.cloud.openstack.calls import ServiceMap
 from poolmgr.cloud.openstack.compute import Compute
 from poolmgr.cloud.openstack.creation import Creator
@@ -24,18 +23,17 @@ from poolmgr.cloud.openstack.image_cloud import OpenStackImages
 from poolmgr.cloud.openstack.limiter import RateLimiter
 from poolmgr.cloud.openstack.network import Networks
 from poolmgr.cloud.openstack.poll import ServerPoll
+from poolmgr.cloud.openstack.reading import Reading
 from poolmgr.cloud.openstack.retry import Retrier, RetryPolicy
 from poolmgr.cloud.openstack.route import has_v6_route
-from poolmgr.cloud.openstack.servers import ServerReader, listed_by_ports
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.session import Session
 from poolmgr.cloud.openstack.topology import Network, Topology
 from poolmgr.cloud.openstack.upload_attempt import UploadPolicy
 from poolmgr.cloud.openstack.upload_wire import UploadGate
-from poolmgr.cloud.openstack.versions import offers
 from poolmgr.cloud.openstack.volumes import Volumes
 from poolmgr.config.settings import CloudSettings, NetworkApi
-from poolmgr.errors import CloudError, ConfigError, NotSupported, PoolmgrError
+from poolmgr.errors import ConfigError, NotSupported, PoolmgrError
 from poolmgr.model.cloud_image import CloudImage, ImageSpec, StagedObject, UploadProgress
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import (
@@ -54,12 +52,8 @@ from poolmgr.model.server import (
 from poolmgr.observe.stats import ApiCall
 from poolmgr.runtime.clock import Clock
 
-log = logging.getLogger(__name__)
-
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0
-FLAVORS_EMBEDDED_SINCE = (2, 47)  # a listing holds the flavor itself and not only its id
-NO_FLAVORS: Mapping[str, Flavor] = {}
 SERVICES = ("compute", "network", "image", "identity", "block-storage", "object-store")
 
 
@@ -134,17 +128,18 @@ class OpenStackCloud:
         )
         self._images = self._kept.images
         self._volumes = Volumes(Service("block-storage", self._session, discovery, retrier), clock)
-        self._poll = ServerPoll(provider_name, settings.server_poll, self._compute, self._reader, clock)
+        v6 = has_v6_route() if reachable_v6 is None else reachable_v6
+        self._reading = Reading(settings, self._compute, self._networks, reachable_v6=v6)
+        self._poll = ServerPoll(
+            settings.name, settings.server_poll, self._compute, self._reading.reader, clock
+        )
         self._creator = Creator(settings, self._compute, self._networks, self._images)
         self._neutron_ips = NeutronFloatingIps(settings, self._networks)
         self._floating_ips: FloatingIps = self._neutron_ips
         if settings.floating_ip_source is NetworkApi.NOVA:
             plain = Service("compute", self._session, discovery, retrier, microversions=False)
             self._floating_ips = NovaFloatingIps(settings, plain, clock)
-        self._exposer = Exposer(settings, self._floating_ips, self._rules)
-        self._reachable_v6 = has_v6_route() if reachable_v6 is None else reachable_v6
-        self._held_rules: tuple[Topology, AddressRules] | None = None
-        self._held_reader: ServerReader | None = None
+        self._exposer = Exposer(settings, self._floating_ips, self._reading.rules)
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -213,7 +208,8 @@ class OpenStackCloud:
 
     def create_server(self, spec: ServerSpec) -> str:
         made = self._creator.create(spec)
-        self._neutron_ips.learn_ports(made.server_id, made.ports)
+        if made.ports:
+            self._neutron_ips.learn_ports(made.server_id, made.ports)
         return made.server_id
 
     def list_servers(self, *, partial_ok: bool = False) -> Listing[Server]:
@@ -221,13 +217,11 @@ class OpenStackCloud:
 
     def get_server(self, server_id: str) -> Server:
         """See `Cloud.get_server`. Of an ACTIVE server without addresses the ports are looked at."""
-        raw = self._compute.server(server_id)
-        server = self._reader().read(raw)
-        bare = server.status is ServerStatus.ACTIVE and not raw.get("addresses")
+        server = self._reading.reader().read(self._compute.server(server_id))
+        bare = server.status is ServerStatus.ACTIVE and not server.addresses.interface_ip
         if not bare or not self._networks.present():
             return server
-        ports, networks = self._networks.guest_ports(server_id), self._networks.topology().networks
-        return self._reader().read({**raw, "addresses": listed_by_ports(ports, networks)})
+        return replace(server, addresses=self._reading.addresses_of(self._networks.guest_ports(server_id)))
 
     def delete_server(self, server_id: str) -> None:
         self._floating_ips.release(server_id)
@@ -242,6 +236,9 @@ class OpenStackCloud:
         return self._compute.console(server_id)
 
     def expose(self, server: Server, *, owner: Owner, auto_floating_ip: bool) -> Addresses:
+        ports = () if server.addresses.interface_ip else self._neutron_ips.ports_of(server.id)
+        if ports:  # made before it, so they are known before nova shows them
+            server = replace(server, addresses=self._reading.addresses_of(ports))
         return self._exposer.expose(server, owner, auto=auto_floating_ip)
 
     def list_ports(self) -> Listing[Port]:
@@ -293,45 +290,6 @@ class OpenStackCloud:
 
     def delete_volume(self, volume_id: str) -> None:
         self._volumes.delete(volume_id)
-
-    def _reader(self) -> ServerReader:
-        """Reads servers with the networks and flavors as known now; the same one as long as these are."""
-        rules, flavors = self._rules(), self._known_flavors()
-        held = self._held_reader
-        if held is None or held.rules is not rules or held.flavors is not flavors:
-            held = self._held_reader = ServerReader(rules=rules, flavors=flavors)
-        return held
-
-    def _rules(self) -> AddressRules:
-        """How addresses are told apart with the networks as known now."""
-        topology = self._networks.known_topology()
-        held = self._held_rules
-        if held is None or held[0] is not topology:
-            settings = self._settings
-            roles = roles_of(
-                settings.networks,
-                topology,
-                find_external=settings.use_external_network,
-                find_internal=settings.use_internal_network,
-            )
-            rules = AddressRules(
-                role=roles.role,
-                private=settings.private,
-                force_ipv4=settings.force_ipv4,
-                reachable_v6=self._reachable_v6,
-            )
-            held = self._held_rules = (topology, rules)
-        return held[1]
-
-    def _known_flavors(self) -> Mapping[str, Flavor]:
-        """Flavors by id, where listings only name them; a list without them is better than none."""
-        if offers(self._compute.microversion(), FLAVORS_EMBEDDED_SINCE):
-            return NO_FLAVORS
-        try:
-            return self._compute.flavors_by_id()
-        except CloudError as error:
-            log.warning("provider %s: flavors are not known now: %s", self.provider_name, error)
-            return NO_FLAVORS
 
     def _nothing(self) -> Listing[Any]:
         now = self._clock.monotonic()

@@ -180,7 +180,7 @@ RULES: tuple[Rule, ...] = (
         methods=_POST,
         text=r"invalid key_name|availability zone is not available|flavor\S* .*could not be found"
         r"|network \S+ could not be found|security group \S+ (not found|does not exist)"
-        r"|unable to find security_?group|keypair .*not found",
+        r"|unable to find security_?group|keypair .*not found|floating ip pool .*not found",
     ),
     _rule(Rejected, 404, text=r"not reachable from subnet|ExternalGatewayForFloatingIPNotFound"),
     _rule(Rejected, 403, text=r"external network"),
@@ -191,6 +191,7 @@ RULES: tuple[Rule, ...] = (
         trouble=Trouble.NO_ROLE,
         text=r"policy doesn.?t allow|disallowed by policy|not authorized|access was denied|^\s*$",
     ),
+    _rule(CloudUnavailable, 409, text=r"(try|retry) again|please retry"),
     _rule(WrongEndpoint, 406, trouble=Trouble.VERSION_REFUSED),
     _rule(WrongEndpoint, 405, trouble=Trouble.WRONG_ENDPOINT),
     _rule(NoSuchApi, 404, text=r"^\S*\s*the resource could not be found"),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from poolmgr.cloud.openstack.addresses import AddressRules, with_floating
+from poolmgr.cloud.openstack.errors import StaleName
 from poolmgr.cloud.openstack.floating import Bind, Leave, NatPlan, Refuse, decide, no_need
 from poolmgr.config.settings import CloudSettings
 from poolmgr.errors import Rejected
@@ -29,6 +30,9 @@ class FloatingIps(Protocol):
 
         Leaves none behind on failure. Raises what `Cloud.expose` does.
         """
+
+    def drop_caches(self) -> None:
+        """What `plan` says is to be found out anew."""
 
     def list(self) -> Listing[FloatingIp]:
         """See `Cloud.list_floating_ips`."""
@@ -80,6 +84,14 @@ class Exposer:
         if reason:
             log.debug("server %s gets no floating IP: %s", server.id, reason)
             return None
+        try:
+            return self._planned(server, owner)
+        except StaleName as error:  # a 4xx: nothing was made
+            log.info("server %s: a floating IP is tried again with fresh lists: %s", server.id, error)
+        self._floating_ips.drop_caches()
+        return self._planned(server, owner)
+
+    def _planned(self, server: Server, owner: Owner) -> FloatingIp | None:
         match decide(self._settings, self._floating_ips.plan()):
             case Leave(reason):
                 log.debug("server %s gets no floating IP: %s", server.id, reason)

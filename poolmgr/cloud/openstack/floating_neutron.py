@@ -43,6 +43,10 @@ class NeutronFloatingIps:
             if len(self._ports) > KEPT:
                 self._ports.pop(next(iter(self._ports)))
 
+    def ports_of(self, server_id: str) -> tuple[GuestPort, ...]:
+        """As learnt; () if nothing was."""
+        return self._ports.get(server_id, ())
+
     def give(self, server: Server, owner: Owner, bind: Bind) -> FloatingIp | None:
         port = self._port(server, bind)
         if port is None:
@@ -64,6 +68,9 @@ class NeutronFloatingIps:
             return found
         return self._confirmed(made, port, owner)
 
+    def drop_caches(self) -> None:
+        self._networks.drop_caches()
+
     def list(self) -> Listing[FloatingIp]:
         return self._networks.list_floating_ips()
 
@@ -77,7 +84,7 @@ class NeutronFloatingIps:
 
     def _port(self, server: Server, bind: Bind) -> GuestPort | None:
         """The port to bind to; None if no port of the server can have one and none is required."""
-        ports = self._ports.get(server.id) or self._networks.guest_ports(server.id)
+        ports = self.ports_of(server.id) or self._networks.guest_ports(server.id)
         if not ports:
             raise NotFound(f"cloud {self._settings.name}: server {server.id} has no port (any more)")
         port = port_for(ports, bind, server.addresses, self._networks.topology())

@@ -55,6 +55,9 @@ class NovaFloatingIps:
         log.info("floating IP %s (%s) bound for %s", made.address, made.id, owner.tag())
         return replace(made, port_id=server.id)
 
+    def drop_caches(self) -> None:
+        self._pools.drop()
+
     def list(self) -> Listing[FloatingIp]:
         started_at = self._clock.monotonic()
         pages = Pages(items=[], complete=True)

@@ -66,7 +66,7 @@ class ServerPoll:
             try:
                 return self._changes(base)
             except Rejected as error:
-                log.info("provider %s: the cloud does not tell changes only: %s", self._name, error)
+                log.info("cloud %s: the cloud does not tell changes only: %s", self._name, error)
                 self._mode = "full"
         return self._whole()
 
@@ -118,7 +118,7 @@ class ServerPoll:
         for raw in raws:
             server = reader.read_any(raw)
             if server is None:
-                log.warning("provider %s: the list of servers holds one without an id", self._name)
+                log.warning("cloud %s: the list of servers holds one without an id", self._name)
                 complete = False
                 continue
             if server.status is ServerStatus.UNKNOWN and not server.metadata and server.id in before:

@@ -4,6 +4,7 @@ import pytest
 
 from poolmgr.cloud.faults import fault_kind
 from poolmgr.model.server import FaultKind
+from poolmgr.simcloud.fault_texts import TEXTS
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,27 @@ from poolmgr.model.server import FaultKind
 )
 def test_a_faults_words_say_what_it_is_about(message: str, kind: FaultKind) -> None:
     assert fault_kind(message) is kind
+
+
+#: Why servers go to ERROR, in the words of services; the rest of TEXTS are refusals of calls.
+FAULTS = {
+    "no-valid-host": FaultKind.CAPACITY,
+    "too-many-retries": FaultKind.CAPACITY,
+    "no-resources": FaultKind.CAPACITY,
+    "no-network": FaultKind.CAPACITY,
+    "no-fixed-address": FaultKind.CAPACITY,
+    "volume-wait": FaultKind.CAPACITY,
+    "block-device": FaultKind.CAPACITY,
+    "volume-quota": FaultKind.QUOTA,
+    "volumes-quota": FaultKind.QUOTA,
+    "instances-quota": FaultKind.QUOTA,
+    "neutron-quota": FaultKind.QUOTA,
+    "image-gone": FaultKind.IMAGE,
+    "no-such-image": FaultKind.IMAGE,
+    "no-external-address": FaultKind.OTHER,  # nova makes no floating IPs
+}
+
+
+@pytest.mark.parametrize("text", FAULTS)
+def test_faults_in_the_words_of_services(text: str) -> None:
+    assert fault_kind(TEXTS[text].message) is FAULTS[text]

@@ -10,6 +10,7 @@ from poolmgr.cloud.openstack.errors import (
     AlreadyBound,
     Call,
     Forbidden,
+    NoSuchApi,
     StaleName,
     WrongEndpoint,
     error_of,
@@ -27,6 +28,7 @@ from poolmgr.errors import (
     Rejected,
     Throttled,
 )
+from poolmgr.simcloud.fault_texts import TEXTS
 
 NOW = 1_700_000_000.0
 
@@ -91,10 +93,20 @@ def neutron(kind, message):
             OverQuota,
         ),
         ("block-storage", "POST", 413, nova("overLimit", "VolumeLimitExceeded"), OverQuota),
+        ("compute", "POST", 403, nova("forbidden", "Maximum number of floating IPs exceeded"), OverQuota),
+        ("compute", "POST", 403, nova("forbidden", "IP allocation over quota in pool nova."), OverQuota),
+        (
+            "compute",
+            "POST",
+            403,
+            nova("forbidden", "Maximum number of metadata items exceeds 128"),
+            OverQuota,
+        ),
         # capacity
         ("network", "POST", 409, neutron("IpAddressGenerationFailure", "No more IP addresses"), NoCapacity),
         ("network", "POST", 400, neutron("ExternalIpAddressExhausted", "Unable to find any IP"), NoCapacity),
         ("compute", "POST", 500, nova("computeFault", "No valid host was found."), NoCapacity),
+        ("compute", "POST", 404, nova("itemNotFound", "No more floating IPs in pool nova."), NoCapacity),
         # images
         ("image", "GET", 404, '{"message": "No image found with ID x<br /><br />\\n\\n"}', NotFound),
         ("compute", "POST", 400, nova("badRequest", "Can not find requested image"), ImageGone),
@@ -132,7 +144,24 @@ def neutron(kind, message):
             Rejected,
         ),
         ("network", "POST", 404, neutron("PortNotFound", "Port 1 could not be found."), NotFound),
+        ("network", "POST", 404, neutron("HTTPNotFound", "The resource could not be found."), NoSuchApi),
+        ("network", "POST", 404, {"message": "The resource could not be found.<br /><br />"}, NoSuchApi),
+        ("network", "POST", 404, neutron("NetworkNotFound", "Network 5f1c could not be found."), StaleName),
+        (
+            "network",
+            "POST",
+            404,
+            neutron("SecurityGroupNotFound", "Security group 7 does not exist"),
+            StaleName,
+        ),
         # the rest
+        (
+            "network",
+            "POST",
+            409,
+            neutron("Conflict", "Another change is under way, please try again"),
+            CloudUnavailable,
+        ),
         ("compute", "GET", 404, nova("itemNotFound", "Instance 1 could not be found."), NotFound),
         ("compute", "DELETE", 409, nova("conflictingRequest", "Cannot 'delete' while locked"), Rejected),
         ("compute", "POST", 409, nova("conflictingRequest", "Multiple possible networks found"), Rejected),
@@ -204,3 +233,39 @@ def test_retry_after_is_seconds_or_a_date(text, seconds):
     assert retry_after({"retry-after": text}, NOW) == seconds
     thrown = error("compute", "GET", 429, "", {"retry-after": text})
     assert thrown.retry_after == seconds
+
+
+#: Refusals in the words of services: method, service, and what they are.
+REFUSALS = {
+    "instances-quota": ("compute", OverQuota),
+    "ports-quota": ("compute", OverQuota),
+    "metadata-quota": ("compute", OverQuota),
+    "neutron-quota": ("network", OverQuota),
+    "volumes-quota": ("block-storage", OverQuota),
+    "policy": ("network", Forbidden),
+    "no-such-image": ("compute", ImageGone),
+    "no-such-key": ("compute", StaleName),
+    "no-such-zone": ("compute", StaleName),
+    "no-such-network": ("compute", StaleName),
+    "small-disk": ("compute", Rejected),
+    "small-memory": ("compute", Rejected),
+    "external-network": ("compute", Rejected),
+    "several-networks": ("compute", Rejected),
+    "locked": ("compute", Rejected),
+    "no-external-address": ("network", NoCapacity),
+    "no-fixed-address": ("network", NoCapacity),
+    "no-route": ("network", Rejected),
+}
+
+
+@pytest.mark.parametrize("text", REFUSALS)
+def test_refusals_in_the_words_of_services(text):
+    service, leaf = REFUSALS[text]
+    said = TEXTS[text]
+    body = neutron(said.kind, said.message) if service == "network" else nova(said.kind or "x", said.message)
+    assert type(error(service, "POST", said.status, body)) is leaf
+
+
+def test_no_text_of_a_service_is_left_out():
+    faults = {name for name, text in TEXTS.items() if text.status in (500, 404) and name not in REFUSALS}
+    assert set(TEXTS) - set(REFUSALS) - faults == {"block-device"}  # faults are a matter of test_faults.py

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from poolmgr.cloud.openstack.addresses import AddressRules, Roles
+from poolmgr.cloud.openstack.errors import StaleName
 from poolmgr.cloud.openstack.expose import KEPT, Exposer
 from poolmgr.cloud.openstack.floating import Bind, NatPlan, Refuse
 from poolmgr.config.settings import CloudSettings
@@ -33,9 +34,14 @@ class FakeFloatingIps:
 
     def give(self, server: Server, owner: Owner, bind: Bind) -> FloatingIp | None:
         self.given.append((server.id, bind))
+        if isinstance(self.made, StaleName) and bind.source == "fresh":
+            return FloatingIp(id="f-9", address="127.0.0.9", port_id="p-1")
         if isinstance(self.made, Exception):
             raise self.made
         return self.made
+
+    def drop_caches(self) -> None:
+        self.found = replace(self.found, source="fresh")
 
     def list(self) -> Listing[FloatingIp]:
         raise AssertionError
@@ -118,3 +124,9 @@ def test_a_refusal_is_not_remembered():
         exposing.expose(SERVER, OWNER, auto=True)
     giver.made = FloatingIp(id="f-2", address="127.0.0.2", port_id="p-1")
     assert exposing.expose(SERVER, OWNER, auto=True).floating_v4 == "127.0.0.2"
+
+
+def test_a_network_from_an_old_list_is_looked_up_once_more():
+    giver = FakeFloatingIps(made=StaleName("Network x could not be found."))
+    assert exposer(giver).expose(SERVER, OWNER, auto=True).floating_v4 == "127.0.0.9"
+    assert [bind.source for _, bind in giver.given] == ["x", "fresh"]
