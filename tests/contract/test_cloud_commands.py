@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -115,7 +116,7 @@ def test_a_server_from_its_creation_to_its_end(desk):
     assert "Linux" in desk.run("console", "north", "my-server")[0]
 
     inventory = json.loads(desk.run("inventory", "--list")[0])
-    assert inventory["web"] == inventory["cloud_north"] == {"hosts": ["my-server"]}
+    assert inventory["web"] == inventory["image_debian_12"] == {"hosts": ["my-server"]}
     variables = json.loads(desk.run("inventory", "north", "--host", "my-server")[0])
     assert variables["ansible_host"] == server["address"]
     assert "no host nonsense" in desk.run("inventory", "--host", "nonsense", code=1)[1]
@@ -181,3 +182,15 @@ def test_a_cloud_that_fails_is_left_out_of_the_inventory(desk):
     assert "left out: cloud north" in err
     _, err = desk.run("inventory", "north", code=1)
     assert "every cloud failed" in err
+
+
+def test_the_program_of_the_manual(desk):
+    """As it stands there, on a cloud of the name it uses."""
+    text = (Path(__file__).parents[2] / "doc" / "library.rst").read_text()
+    block = re.search(r"\.\. code-block:: python\n\n((?:   .*\n|\n)+)", text)
+    assert block is not None
+    exec(textwrap.dedent(block[1]), {})
+    first, listed = desk.read()[0].splitlines()
+    assert re.fullmatch(r"my-server 127\.1\.\S+", first)
+    assert re.fullmatch(r"\S{36} my-server ACTIVE", listed)
+    assert desk.left() == (0, 0, 0)

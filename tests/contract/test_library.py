@@ -30,6 +30,7 @@ from poolmgr.errors import (
     Rejected,
     ServerFailed,
 )
+from poolmgr.model.cloud_image import ImageSpec
 from poolmgr.model.server import META_NODE_ID, META_PROVIDER, Server, ServerStatus
 from poolmgr.policy.leftovers import GRACE, Leftovers
 from poolmgr.simcloud.faults import Fault, FaultKind
@@ -534,6 +535,25 @@ def test_what_a_cloud_offers(at):
     assert here.cloud.limits()["instances"] == 20
     assert [q.limit for q in here.cloud.quotas() if q.resource == "instances"] == [20]
     assert here.cloud.info().may_need_floating_ips
+
+
+def test_images_by_name_and_id(nat, tmp_path):
+    public = nat.cloud.get_image(IMAGE)  # the operator's
+    assert nat.cloud.get_image(public.id) == public
+    assert nat.cloud.list_images() == ()
+    file = tmp_path / "disk.raw"
+    file.write_bytes(b"x" * 100_000)
+    spec = ImageSpec(name="mine", path=str(file), size=100_000, disk_format="raw")
+    image = nat.cloud.upload_image(spec)
+    assert [one.id for one in nat.cloud.list_images()] == [nat.cloud.get_image("mine").id] == [image.id]
+    server = nat.create(image="mine")
+    assert server.image_id == image.id
+    nat.cloud.delete_image("mine")
+    for gone in (nat.cloud.delete_image, nat.cloud.get_image):
+        with pytest.raises(NotFound, match="no image mine"):
+            gone("mine")
+    with pytest.raises(NotFound):
+        nat.cloud.delete_image(IMAGE)  # not ours
 
 
 def test_a_closed_connection_ends_all_waiting(nat):

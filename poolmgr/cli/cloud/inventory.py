@@ -11,17 +11,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from poolmgr.cli.commandline import Subcommands, add_command
 from poolmgr.config.clouds import Clouds, load_clouds
 from poolmgr.errors import CloudUnavailable, ConfigError, NotFound, PoolmgrError
 from poolmgr.model.server import META_GROUPS, Server
 
+if TYPE_CHECKING:
+    from poolmgr.cloud import Connection  # half a second to load: not for `--help`
+
 DESCRIPTION = """\
 Print the servers of clouds as an inventory for Ansible: all of the named clouds, or of every cloud and region in
 clouds.yaml, that have an address, whoever made them. Hosts are called by their server's name, or by its id where
-several have the name. Groups are cloud_NAME, region_NAME, flavor_NAME, image_ID, az_NAME, and those that a server's
+several have the name. Groups are cloud_NAME, region_NAME, flavor_NAME, image_NAME, az_NAME, and those that a server's
 metadata lists as `groups`, separated by commas; letters that Ansible does not allow in them become _.
 
   poolmgr cloud inventory --list
@@ -64,6 +67,7 @@ class Located:
 
     place: Place
     server: Server
+    image: str = ""  # its name; its id where the image is gone, "" for a server that boots from a volume
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,9 +110,19 @@ def servers_in(place: Place, *, env: bool) -> list[Located] | PoolmgrError:
 
     try:
         with connect(place.cloud, place.region, env=env) as cloud:
-            return [Located(place=place, server=server) for server in cloud.list_servers(all=True)]
+            servers = cloud.list_servers(all=True)
+            images = {image: image_name(cloud, image) for image in {s.image_id for s in servers} if image}
+            return [Located(place=place, server=s, image=images.get(s.image_id or "", "")) for s in servers]
     except PoolmgrError as error:
         return error
+
+
+def image_name(cloud: Connection, image_id: str) -> str:
+    """An image may be gone, or not be ours to see."""
+    try:
+        return cloud.get_image(image_id).name or image_id
+    except PoolmgrError:
+        return image_id
 
 
 def inventory_of(found: Sequence[Located]) -> dict[str, Any]:
@@ -138,7 +152,7 @@ def groups_of(one: Located) -> list[str]:
         "cloud": one.place.cloud,
         "region": one.place.region,
         "flavor": server.flavor_name,
-        "image": server.image_id,
+        "image": one.image,
         "az": server.az,
     }
     named = [f"{kind}_{name}" for kind, name in kinds.items() if name]
@@ -165,6 +179,7 @@ def variables_of(one: Located) -> Mapping[str, Any]:
             "region": one.place.region,
             "az": server.az,
             "flavor": server.flavor_name,
+            "image": one.image,
             "image_id": server.image_id,
             "created_at": server.created_at,
             "addresses": asdict(server.addresses),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,8 @@ from poolmgr.cloud.probe import SshProber
 from poolmgr.cloud.vendor import VendorProfiles
 from poolmgr.config.clouds import choose
 from poolmgr.config.settings import CloudSettings
-from poolmgr.errors import NotFound, Refused, Rejected
+from poolmgr.errors import CloudUnavailable, NotFound, Refused, Rejected
+from poolmgr.model.cloud_image import CloudImage, ImageSpec, UploadProgress
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import (
     LIBRARY,
@@ -157,6 +159,45 @@ class Connection:
     def quotas(self) -> tuple[Quota, ...]:
         """Every limit that the cloud tells, with its use."""
         return self._cloud.quotas()
+
+    # -- images ------------------------------------------------------------------------------------------
+
+    def list_images(self) -> tuple[CloudImage, ...]:
+        """The project's own images, in any state, by name; those that others share or publish are not among them."""
+        listing = self._cloud.list_images()
+        if not listing.complete:
+            raise CloudUnavailable(f"cloud {self.name}: the list of images could not be read to its end")
+        return tuple(sorted(listing.items.values(), key=lambda image: (image.name, image.id)))
+
+    def get_image(self, name_or_id: str) -> CloudImage:
+        """One image: the project's own in any state, others' if they are active.
+
+        Raises NotFound, and Rejected when several have the name.
+        """
+        active = self._cloud.find_image(name_or_id)
+        return self._cloud.get_image(active) if active else self._own_image(name_or_id)
+
+    def upload_image(
+        self,
+        spec: ImageSpec,
+        *,
+        progress: Callable[[UploadProgress], None] | None = None,
+        cancelled: threading.Event | None = None,
+        timeout: float | None = None,
+    ) -> CloudImage:
+        """A new image of a local file, by the way this cloud accepts; active and verified when this returns.
+
+        As `poolmgr.cloud.api.ImageCloud.upload_image`, with its errors. `timeout`: seconds for all of it; None: as long
+        as something moves.
+        """
+        return self._cloud.upload_image(spec, progress=progress, cancelled=cancelled, timeout=timeout)
+
+    def delete_image(self, name_or_id: str) -> None:
+        """Delete one of the project's own images.
+
+        Raises NotFound, and Rejected when several have the name or it is in use.
+        """
+        self._cloud.delete_image(self._own_image(name_or_id).id)
 
     # -- servers -----------------------------------------------------------------------------------------
 
@@ -357,6 +398,17 @@ class Connection:
         if UUID.fullmatch(name_or_id):
             return self._cloud.get_server(name_or_id)  # lists may lag behind
         raise NotFound(f"cloud {self.name}: no server {name_or_id}")
+
+    def _own_image(self, name_or_id: str) -> CloudImage:
+        images = self.list_images()
+        found = [image for image in images if name_or_id == image.id]
+        found = found or [image for image in images if name_or_id == image.name]
+        if len(found) > 1:
+            ids = ", ".join(image.id for image in found)
+            raise Rejected(f"cloud {self.name}: several images are called {name_or_id}, use an id: {ids}")
+        if not found:
+            raise NotFound(f"cloud {self.name}: the project has no image {name_or_id}")
+        return found[0]
 
     def _key(self, name: str | None, file: str | None) -> str | None:
         if file is None:

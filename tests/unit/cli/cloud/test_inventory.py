@@ -21,12 +21,12 @@ WEB = Server(
 
 
 def located(server: Server, place: Place = PLACE) -> Located:
-    return Located(place=place, server=server)
+    return Located(place=place, server=server, image="debian-12")
 
 
 def test_one_server():
     inventory = inventory_of([located(WEB)])
-    groups = ["_1st_tier", "az_az1", "cloud_north", "flavor_m1_small", "image_i_1", "region_DFW", "web"]
+    groups = ["_1st_tier", "az_az1", "cloud_north", "flavor_m1_small", "image_debian_12", "region_DFW", "web"]
     assert inventory["all"] == {"children": sorted([*groups, "ungrouped"])}
     assert {name: inventory[name] for name in groups} == {name: {"hosts": ["web"]} for name in groups}
     variables = inventory["_meta"]["hostvars"]["web"]
