@@ -81,17 +81,19 @@ class SimulatedCloud:
         clock: Clock,
         precreates_ports: bool = False,
         lists_changes: bool = False,
-        orphans_volumes: bool = False,
+        lists_faults: bool = True,
+        project_is_dedicated: bool = False,
     ) -> None:
         """`clock` must be the one the world goes by; listings take their monotonic times from it.
 
-        `precreates_ports` is `port_mode: precreate`, and `lists_changes` an incremental `server_poll`. With
-        `orphans_volumes` every server leaves its volume behind, as Block Storage does on bad days.
+        `precreates_ports` is `port_mode: precreate`, and `lists_changes` an incremental `server_poll`. Without
+        `lists_faults` a fault is only told of a single server.
         """
         self._cloud, self._clock = cloud, clock
         self._precreates_ports = precreates_ports and self._has_network
         self._lists_changes = lists_changes
-        self._orphans_volumes = orphans_volumes
+        self._lists_faults = lists_faults
+        self._dedicated = project_is_dedicated
         self._known_servers: Listing[Server] | None = None  # as last listed
         self._all_listed_at = -math.inf  # monotonic seconds
         self._calls: Counter[str] = Counter()
@@ -115,6 +117,7 @@ class SimulatedCloud:
             may_need_floating_ips=self._has_network and any(p.routed_to for p in plans),
             has_volumes=self._has_volumes,
             precreates_ports=self._precreates_ports,
+            project_is_dedicated=self._dedicated,
         )
 
     def close(self) -> None:
@@ -211,7 +214,6 @@ class SimulatedCloud:
             user_data=spec.userdata,
             config_drive=bool(spec.config_drive),
             volume_gib=spec.volume_gib if spec.boot_from_volume else 0,
-            delete_volume=not self._orphans_volumes,
         )
         return compute.create(request, trouble).id
 
@@ -248,7 +250,7 @@ class SimulatedCloud:
             compute = self._cloud.compute
             return [s for s in (*compute.list(trouble), *compute.deleted) if s.updated >= since]
 
-        changed = {s.id: self._converted(s) for s in self._ask("compute.GET.servers_detail", ask)}
+        changed = {s.id: self._listed(s) for s in self._ask("compute.GET.servers_detail", ask)}
         there = {s.id: s for s in known.items.values() if s.status is not ServerStatus.DELETED}
         listing = self._listing({**there, **changed}, started_at, complete=False)
         return replace(listing, partial=True)
@@ -259,7 +261,7 @@ class SimulatedCloud:
         complete = True
         try:
             for page in self._pages():
-                servers |= {s.id: self._converted(s) for s in page}
+                servers |= {s.id: self._listed(s) for s in page}
         except CloudUnavailable:
             if not servers:
                 raise
@@ -283,7 +285,15 @@ class SimulatedCloud:
         return self._converted(found)
 
     def delete_server(self, server_id: str) -> None:
-        self._delete("compute.DELETE.server", server_id, self._cloud.compute.delete)
+        compute = self._cloud.compute
+
+        def delete(server_id: str, trouble: sim.Trouble) -> None:
+            soft = compute.server(server_id).status == "SOFT_DELETED"
+            compute.delete(
+                server_id, trouble.without(sim.FaultKind.SOFT_DELETE) if soft else trouble, force=soft
+            )
+
+        self._delete("compute.DELETE.server", server_id, delete)
 
     def console(self, server_id: str) -> str:
         try:
@@ -444,6 +454,10 @@ class SimulatedCloud:
         return Listing(
             items=items, started_at=started_at, finished_at=self._clock.monotonic(), complete=complete
         )
+
+    def _listed(self, server: sim.Server) -> Server:
+        listed = self._converted(server)
+        return listed if self._lists_faults else replace(listed, fault="", fault_kind=None)
 
     def _converted(self, server: sim.Server) -> Server:
         """Converted once for each change: records of a world do not change, they are replaced."""

@@ -21,7 +21,7 @@ from poolmgr.model.resources import counted
 from poolmgr.model.server import Listing, Server
 from poolmgr.policy import retire
 from poolmgr.policy.growth import doubling
-from poolmgr.policy.polling import patience
+from poolmgr.policy.polling import patience, slackening
 from poolmgr.policy.retire import Doomed, Mark
 from poolmgr.store.api import Lock
 
@@ -205,7 +205,10 @@ class Removals:
                 self._ask(removal, doomed, server)
             if doomed.asked_at is None:
                 return doomed.not_before if doomed.not_before > now else float("inf")
-            patient_until = doomed.asked_at + patience(context.deletions, context.tuning)
+            slack = slackening(now - removal.since, context.tuning)
+            patient_until = max(
+                doomed.asked_at + patience(context.deletions, context.tuning), doomed.seen_until + slack
+            )
             if now < patient_until:
                 return patient_until
             # The next listing has to begin after the last one that was counted.

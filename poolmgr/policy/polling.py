@@ -28,6 +28,11 @@ def patience(durations: Sequence[float], tuning: Tuning) -> float:
     return min(tuning.patience_max, tuning.patience_share * min(durations))
 
 
+def slackening(waited: float, tuning: Tuning) -> float:
+    """Seconds to leave between looks at something that has been waited for so long: it seems to be stuck."""
+    return min(tuning.stuck_look_max, max(0.0, waited - tuning.stuck_after) * tuning.stuck_share)
+
+
 def next_poll(facts: PollFacts, *, wanted: bool, rate: float, tuning: Tuning) -> float:
     """The earliest time for the next listing. `wanted`: something waits for one; `rate`: seconds per API call."""
     if facts.last_end is None:

@@ -43,6 +43,9 @@ class Tuning:
     delete_patience: float = 300.0  # the same for one that is said to be being deleted
     delete_reissue_max: float = 1800.0
     delete_alarm: float = 1800.0  # a node not gone by then is told about
+    stuck_after: float = 60.0  # a deletion that takes longer is looked at less and less often
+    stuck_share: float = 0.05  # of the time over that, between two looks
+    stuck_look_max: float = 30.0
     leftover_look: float = 1.0  # between looks at what is left of a node; doubles
     leftover_look_max: float = 60.0
     leftover_retry: float = 5.0  # a leftover that is still there is deleted again; doubles

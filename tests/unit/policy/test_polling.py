@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolmgr.policy.polling import PollFacts, next_poll, patience
+from poolmgr.policy.polling import PollFacts, next_poll, patience, slackening
 from poolmgr.policy.tuning import Tuning
 
 TUNING = Tuning(
@@ -16,6 +16,9 @@ TUNING = Tuning(
     poll_idle=60.0,
     poll_backoff_max=60.0,
     poll_per_duration=3.0,
+    stuck_after=60.0,
+    stuck_share=0.05,
+    stuck_look_max=30.0,
 )
 ROUND = PollFacts(last_end=100.0, last_duration=0.1)
 
@@ -89,3 +92,10 @@ def test_whoever_waits_never_waits_longer_than_nobody(duration, failures, rate):
 )
 def test_what_takes_its_time_is_not_looked_for_before(durations, seconds):
     assert patience(durations, TUNING) == seconds
+
+
+@pytest.mark.parametrize(
+    ("waited", "pause"), [(0.0, 0.0), (60.0, 0.0), (160.0, 5.0), (660.0, 30.0), (1e9, 30.0)]
+)
+def test_what_seems_stuck_is_looked_at_ever_more_rarely(waited, pause):
+    assert slackening(waited, TUNING) == pause
