@@ -13,6 +13,8 @@
         rate-limit: {rate: 20, burst: 20, retry-after: 1}
         image-api: {methods: [put], max-bytes: 1000000}     # shapes.ImageApi: what differs from the shape
         object-store: {max-file-size: 1000, slo: false}     # shapes.ObjectStore
+        catalog: {image: image/v1, volume: null}            # paths below the cloud's URL, or whole URLs
+        without: [network]                                  # services of the shape that are not there
         faults: [{kind: http-500, probability: 0.02}, {kind: error-server, name: "*-0003", times: 1}]
 
 settings.py has all keys with their meaning, fault_kinds.py all faults.
@@ -45,7 +47,7 @@ from poolmgr.simcloud.settings import (
     SimConfig,
     SshConfig,
 )
-from poolmgr.simcloud.shapes import METHODS, SHAPES, ImageApi, ObjectStore
+from poolmgr.simcloud.shapes import ALL_SERVICES, METHODS, SHAPES, ImageApi, ObjectStore
 
 #: Keys that can also be changed while a cloud runs.
 LIVE = frozenset(
@@ -57,6 +59,10 @@ LIVE = frozenset(
         "token_seconds",
         "microversions",
         "page_size",
+        "network_page_size",
+        "catalog",
+        "without",
+        "interfaces",
         "image_api",
         "object_store",
     }
@@ -99,9 +105,9 @@ def changed(cloud: CloudConfig, body: Any) -> CloudConfig:
         raise ConfigError(
             f"{', '.join(fixed)} cannot be changed while a cloud runs; {', '.join(sorted(LIVE))} can"
         )
-    for key in ("image_api", "object_store"):
+    for key in ("image_api", "object_store", "catalog"):
         if key in changes:
-            changes[key] = {**getattr(cloud, key), **mapping(changes[key], key)}
+            changes[key] = {**getattr(cloud, key), **mapping(changes[key], key, keep=key == "catalog")}
     known = {key: getattr(cloud, key) for key in LIVE}
     fresh = _cloud(cloud.name, {}, {**known, "shape": cloud.shape, **changes})
     return replace(cloud, **{key: getattr(fresh, key) for key in changes})
@@ -119,7 +125,23 @@ def _sim(body: Mapping[str, Any]) -> SimConfig:
     if not ssh.key_types or not set(ssh.key_types) <= set(KEY_TYPES):
         raise ConfigError(f"ssh.key-types: {', '.join(KEY_TYPES)} are known")
     made = tuple(_cloud(str(name), defaults, entry) for name, entry in clouds.items())
+    _check_regions(made)
     return record(SimConfig, {**values, "clouds": made, "ssh": ssh}, "the file")
+
+
+def _check_regions(clouds: tuple[CloudConfig, ...]) -> None:
+    homes = {cloud.name: cloud for cloud in clouds if not cloud.region_of}
+    seen = {(cloud.name, cloud.region) for cloud in homes.values()}
+    for cloud in clouds:
+        if not cloud.region_of:
+            continue
+        if cloud.region_of not in homes:
+            raise ConfigError(f"clouds.{cloud.name}.region-of: must be a cloud with a Keystone of its own")
+        if (cloud.region_of, cloud.region) in seen:
+            raise ConfigError(
+                f"clouds.{cloud.name}.region: {cloud.region_of} has a region {cloud.region} already"
+            )
+        seen.add((cloud.region_of, cloud.region))
 
 
 def _cloud(name: str, defaults: Mapping[str, Any], entry: Any) -> CloudConfig:
@@ -140,6 +162,22 @@ def _cloud(name: str, defaults: Mapping[str, Any], entry: Any) -> CloudConfig:
     if cloud.private not in ("", "unreachable", "loopback"):
         raise ConfigError(f"{where}.private: must be unreachable or loopback")
     return cloud
+
+
+def _catalog(body: Any, where: str) -> dict[str, str | None]:
+    given = mapping(body or {}, where, keep=True)
+    _services(list(given), where)
+    for service, path in given.items():
+        if path is not None:
+            check(str, path, f"{where}.{service}")
+    return given
+
+
+def _services(names: Any, where: str) -> tuple[str, ...]:
+    check(tuple[str, ...], tuple(names) if isinstance(names, list) else names, where)
+    if unknown := sorted(set(names) - ALL_SERVICES):
+        raise ConfigError(f"{where}: unknown {', '.join(unknown)}; known: {', '.join(sorted(ALL_SERVICES))}")
+    return tuple(names)
 
 
 def _check_image_api(api: ImageApi, where: str) -> None:
@@ -179,6 +217,8 @@ _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "rate_limit": _rate_limit,
     "quota": _quota,
     "keypairs": lambda body, where: mapping(body or {}, where, keep=True),
+    "catalog": _catalog,
+    "without": _services,
     "image_api": lambda body, where: part(ImageApi, body, where),
     "object_store": lambda body, where: part(ObjectStore, body, where),
     "faults": lambda body, where: tuple(fault_of(f, f"{where}[{i}]") for i, f in enumerate(body or ())),

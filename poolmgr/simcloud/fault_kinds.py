@@ -14,7 +14,7 @@ from poolmgr.simcloud.fault_texts import TEXTS
 
 
 class FaultKind(enum.Enum):
-    """The first group spoils the conversation, the others what the cloud does."""
+    """Those of the first groups spoil the conversation, version documents and pages; the others what the cloud does."""
 
     HTTP_500 = "http-500"
     HTTP_503 = "http-503"
@@ -26,7 +26,21 @@ class FaultKind(enum.Enum):
     LOST_ANSWER = "lost-answer"
     EXPIRED_TOKEN = "expired-token"
     GARBAGE = "garbage"
+    MISSING = "missing"
+    POLICY = "policy"
+    REDIRECT = "redirect"
+    CUT = "cut"
+    WRONG_DATE = "wrong-date"
     NO_CHUNKED = "no-chunked"
+
+    GUARDED = "guarded"
+    WRONG_LINKS = "wrong-links"
+    MULTIPLE_CHOICES = "multiple-choices"
+    ODD_VERSIONS = "odd-versions"
+
+    FOREIGN_NEXT = "foreign-next"
+    REPEATED_PAGE = "repeated-page"
+    LINK_HEADER = "link-header"
     STALE_LIST = "stale-list"
 
     QUOTA = "quota"
@@ -66,6 +80,15 @@ class Kind:
     message: str = ""
 
 
+_DOCUMENTS = ("*.GET.discovery",)
+_PAGES = (
+    "compute.GET.servers*",
+    "compute.GET.flavors*",
+    "network.GET.*",
+    "image.GET.images*",
+    "block-storage.GET.volumes*",
+    "object-store.GET.container",
+)
 _LISTS = ("compute.GET.servers_detail", "compute.GET.servers")
 _CREATE = ("compute.POST.servers",)
 _DELETE = ("compute.DELETE.server",)
@@ -103,7 +126,48 @@ KINDS: Mapping[FaultKind, Kind] = {
     FaultKind.GARBAGE: Kind(
         does="an HTML page with `status` (200), as of a proxy or a maintenance page", status=200
     ),
+    FaultKind.MISSING: Kind(
+        does="404, as of an API or a version document that the cloud does not have", operations=_DOCUMENTS
+    ),
+    FaultKind.POLICY: Kind(
+        does="403 of a policy; of quotas and limits if no operation is named",
+        operations=("*.GET.limits", "*.GET.quota*", "compute.GET.os-quota-set*"),
+        status=403,
+        message=TEXTS["policy"].message,
+    ),
+    FaultKind.REDIRECT: Kind(
+        does="`status` (302) to `message`, which is a URL, or a start of one that the path is put after",
+        operations=_DOCUMENTS,
+        status=302,
+        message="http://elsewhere.example",
+    ),
+    FaultKind.CUT: Kind(does="it was done, but the connection closes in the middle of the answer"),
+    FaultKind.WRONG_DATE: Kind(does="the header Date is `seconds` (an hour) ahead", seconds=3600.0),
     FaultKind.NO_CHUNKED: Kind(does="411 to a body without Content-Length", operations=_DATA, status=411),
+    FaultKind.GUARDED: Kind(does="401 to a call without a token", operations=_DOCUMENTS),
+    FaultKind.WRONG_LINKS: Kind(
+        does="links begin with `message`: another scheme and host, as behind a proxy that nobody told of",
+        operations=_DOCUMENTS,
+        message="https://internal.example:8443",
+    ),
+    FaultKind.MULTIPLE_CHOICES: Kind(
+        does="the version document comes with `status` (300)", operations=_DOCUMENTS, status=300
+    ),
+    FaultKind.ODD_VERSIONS: Kind(
+        does="the version document has entries without id, status or links, and an EXPERIMENTAL v99",
+        operations=_DOCUMENTS,
+    ),
+    FaultKind.FOREIGN_NEXT: Kind(
+        does="the link to the next page begins with `message`: another host",
+        operations=_PAGES,
+        message="http://elsewhere.example",
+    ),
+    FaultKind.REPEATED_PAGE: Kind(
+        does="the second page's link leads to itself; the object store ignores the marker", operations=_PAGES
+    ),
+    FaultKind.LINK_HEADER: Kind(
+        does="the next page is named in a header Link (RFC 5988), not in the body", operations=_PAGES
+    ),
     FaultKind.STALE_LIST: Kind(
         does="a list of servers as it was `seconds` (5) ago", operations=_LISTS, seconds=5.0
     ),

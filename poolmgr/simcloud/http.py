@@ -23,14 +23,12 @@ from poolmgr.simcloud.content import Digest
 from poolmgr.simcloud.downloads import fetching
 from poolmgr.simcloud.faults import FaultKind
 from poolmgr.simcloud.refusal import Refusal
-from poolmgr.simcloud.routes import Call, Route, Upload, json_response
+from poolmgr.simcloud.routes import MOUNT, Call, Route, Upload, json_response
 from poolmgr.simcloud.services import SERVICES, Service
 from poolmgr.simcloud.spool import Spool
 from poolmgr.simcloud.state import State
 from poolmgr.simcloud.wire import DROPPED, Request, Response, Sink
 from poolmgr.simcloud.world import SimCloud, World
-
-MOUNT = "cloud-"  # before a cloud's name in URLs
 
 log = logging.getLogger(__name__)
 Answer = Callable[[Response], None]
@@ -171,7 +169,7 @@ class SimApplication:
             cloud.timeline.settle()
             request_id = f"req-{cloud.new_id()}"
             try:
-                if not target.route.open:
+                if not target.route.open or call.trouble.of(FaultKind.GUARDED):
                     _authenticate(cloud, call)
                 response = target.route.handler(call)
             except Refusal as refusal:
@@ -181,8 +179,9 @@ class SimApplication:
                 log.exception("%s %s", call.request.method, call.request.path)
                 response = target.service.refuse(Refusal(500, "Unexpected API Error."))
         response.headers["X-Openstack-Request-Id"] = request_id
-        response.headers["Date"] = formatdate(cloud.timeline.time, usegmt=True)
-        return response
+        now = cloud.timeline.time
+        response.headers["Date"] = formatdate(now, usegmt=True)
+        return spoiling.spoiled(response, call, now) if call.trouble.faults else response
 
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
         if seconds > 0:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolmgr.simcloud.refusal import Refusal
-from poolmgr.simcloud.timeline import Timeline
 
 _NOT_AUTHENTICATED = "The request you have made requires authentication."
 
@@ -41,11 +40,12 @@ class Identity:
         *,
         credentials: Credentials,
         token_seconds: Callable[[], float],
-        timeline: Timeline,
+        now: Callable[[], float],
         new_id: Callable[[], str],
     ) -> None:
+        """`now` and not a timeline, since regions of several clouds share it."""
         self.credentials = credentials
-        self._timeline, self._new_id, self._token_seconds = timeline, new_id, token_seconds
+        self._now, self._new_id, self._token_seconds = now, new_id, token_seconds
         self._tokens: dict[str, Token] = {}
 
     def log_in(self, auth: Mapping[str, Any]) -> Token:
@@ -99,7 +99,7 @@ class Identity:
             raise Refusal(401, _NOT_AUTHENTICATED)
 
     def _issue(self, method: str) -> Token:
-        now = self._timeline.time
+        now = self._now()
         if len(self._tokens) > 1000:
             self._tokens = {t.id: t for t in self._tokens.values() if t.expires > now}
         expires = now + self._token_seconds()
@@ -109,7 +109,7 @@ class Identity:
 
     def valid(self, token_id: str | None) -> bool:
         token = self._tokens.get(token_id or "")
-        return token is not None and token.expires > self._timeline.time
+        return token is not None and token.expires > self._now()
 
     def token(self, token_id: str) -> Token:
         if not self.valid(token_id):

@@ -7,7 +7,7 @@ from typing import Any
 from poolmgr.simcloud.envelope import refused, timestamp
 from poolmgr.simcloud.identity import Token
 from poolmgr.simcloud.refusal import Refusal
-from poolmgr.simcloud.routes import Call, Route, empty, json_response
+from poolmgr.simcloud.routes import MOUNT, Call, Route, empty, json_response
 from poolmgr.simcloud.wire import Response
 from poolmgr.simcloud.world import SimCloud
 
@@ -84,36 +84,48 @@ def _token(call: Call, token: Token) -> dict[str, Any]:
         "issued_at": timestamp(token.issued, micro=True),
         "expires_at": timestamp(token.expires, micro=True),
         "audit_ids": [token.id[:22]],
-        "catalog": catalog(call.cloud, call.base.removesuffix("/identity")),
+        "catalog": catalog(call.cloud, _url(call)),
     }
 
 
 def catalog(cloud: SimCloud, url: str) -> list[dict[str, Any]]:
-    """The services of the cloud at `url`, with one public endpoint each."""
-    project_id, region = cloud.identity.credentials.project_id, cloud.config.region
-    return [
-        {
-            "id": f"{cloud.name}-{kind}",
-            "type": kind,
-            "name": name,
-            "endpoints": [
-                {
-                    "id": f"{cloud.name}-{kind}-{interface}",
-                    "interface": interface,
-                    "region": region,
-                    "region_id": region,
-                    "url": f"{url}/{path.format(project_id=project_id)}",
-                }
-                for interface in ("public", "internal")
-            ],
-        }
-        for service, kind, name, path in _CATALOG
-        if service in cloud.shape.services
-    ]
+    """The services of all regions of the cloud; `url` is that of all clouds."""
+    rows = []
+    for service, kind, name, path in _CATALOG:
+        endpoints = [
+            {
+                "id": f"{region.name}-{kind}-{interface}",
+                "interface": interface,
+                "region": region.config.region,
+                "region_id": region.config.region,
+                "url": address,
+            }
+            for region in cloud.regions
+            if (address := _address(region, service, path, url))
+            for interface in region.shape.interfaces
+        ]
+        if endpoints:
+            rows.append({"id": f"{cloud.name}-{kind}", "type": kind, "name": name, "endpoints": endpoints})
+    return rows
+
+
+def _address(region: SimCloud, service: str, path: str, url: str) -> str | None:
+    """Where the catalog says that a service is; None if it does not name it."""
+    said = region.shape.catalog.get(service, path if service in region.shape.services else None)
+    if said is None:
+        return None
+    home = region.regions[0] if service == "identity" else region
+    said = said.replace("{project_id}", region.identity.credentials.project_id)
+    return said if "://" in said else f"{url}/{MOUNT}{home.name}/{said}"
+
+
+def _url(call: Call) -> str:
+    """That of all clouds."""
+    return call.base.removesuffix(f"/{MOUNT}{call.cloud.name}/identity")
 
 
 def show_catalog(call: Call) -> Response:
-    return json_response({"catalog": catalog(call.cloud, call.base.removesuffix("/identity"))})
+    return json_response({"catalog": catalog(call.cloud, _url(call))})
 
 
 ROUTES: tuple[Route, ...] = (

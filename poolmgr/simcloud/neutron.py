@@ -89,8 +89,10 @@ def _matches(row: Mapping[str, Any], name: str, values: list[str]) -> bool:
 
 
 def _cut(call: Call, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
-    """Paging: only where the client asks for it."""
+    """Paging: only where the client asks for it, or the operator caps it."""
     marker, limit = call.one("marker"), call.one("limit")
+    if most := call.cloud.config.network_page_size:
+        limit = str(min(most, int(limit) if limit and limit.isdigit() else most))
     if marker:
         ids = [row["id"] for row in rows]
         if marker not in ids:

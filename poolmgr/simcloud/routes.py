@@ -36,6 +36,9 @@ class Upload:
         return self._early if self.digest.size >= self._after_bytes else None
 
 
+MOUNT = "cloud-"  # before a cloud's name in URLs
+
+
 @dataclass(kw_only=True, slots=True)
 class Call:
     """One API call on its way to its handler. `base` is the service's URL without version or slash at its end."""

@@ -20,7 +20,8 @@ from typing import Any
 import yaml
 
 from poolmgr.simcloud.config import load
-from poolmgr.simcloud.http import MOUNT, SimApplication
+from poolmgr.simcloud.http import SimApplication
+from poolmgr.simcloud.routes import MOUNT
 from poolmgr.simcloud.settings import SimConfig
 from poolmgr.simcloud.spool import Spool
 from poolmgr.simcloud.ssh import SshListener
@@ -83,17 +84,20 @@ class SimServer:
         return {"clouds": {name: self._entry(cloud) for name, cloud in self.world.clouds.items()}}
 
     def _entry(self, cloud: SimCloud) -> dict[str, Any]:
-        mine = cloud.identity.credentials
+        mine, home = cloud.identity.credentials, cloud.regions[0]
+        where: dict[str, Any] = {"region_name": cloud.config.region}
+        if cloud is home and len(cloud.regions) > 1:
+            where = {"regions": [region.config.region for region in cloud.regions]}
         return {
             "auth": {
-                "auth_url": f"{self.cloud_url(cloud.name)}/identity/v3",
+                "auth_url": f"{self.cloud_url(home.name)}/identity/v3",
                 "username": mine.username,
                 "password": mine.password,
                 "project_name": mine.project,
                 "user_domain_name": mine.domain,
                 "project_domain_name": mine.domain,
             },
-            "region_name": cloud.config.region,
+            **where,
             **cloud.shape.clouds_yaml,
         }
 

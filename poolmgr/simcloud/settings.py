@@ -90,8 +90,15 @@ class CloudConfig:
     images: tuple[ImageConfig, ...] = (ImageConfig(name="debian-12"),)
     keypairs: Mapping[str, str] = field(default_factory=dict)  # name -> public key
     page_size: int = 1000  # Compute's and Block Storage's
+    network_page_size: int | None = None  # None: Networking pages only where it is asked to
+    region_of: str = ""  # name of a cloud whose Keystone, user and project this one shares as another region
+    without: tuple[str, ...] = ()  # services of the shape that are not there
+    interfaces: tuple[str, ...] | None = None  # of endpoints; None: as the shape has them
     private: str = ""  # "": as the shape has it; unreachable or loopback
     faults: tuple[Fault, ...] = ()
+    catalog: Mapping[str, str | None] = field(
+        default_factory=dict
+    )  # service -> path or URL; None: not listed
     # Of the next two only what differs from the shape: fields of shapes.ImageApi and shapes.ObjectStore.
     image_api: Mapping[str, Any] = field(default_factory=dict)
     object_store: Mapping[str, Any] = field(default_factory=dict)
@@ -104,6 +111,9 @@ class CloudConfig:
         bounds = (versions[0], versions[1]) if versions else None
         return replace(
             shape,
+            services=shape.services - set(self.without),
+            catalog={**shape.catalog, **self.catalog},
+            interfaces=shape.interfaces if self.interfaces is None else self.interfaces,
             private=self.private or shape.private,
             microversions=shape.microversions if versions is None else bounds,
             image_api=replace(shape.image_api, **self.image_api),

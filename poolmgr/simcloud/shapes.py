@@ -8,6 +8,8 @@ v6       guests have a public IPv6 and a private IPv4 address on one network
 tasks    as classic Rackspace: images only by object storage and task (vhd), no network service, untyped addresses
 v1only   as the oldest: Glance v1 and nothing newer, no microversions
 import   images come in by import only, to one of several stores; the upload of data is refused
+lying    its catalog names Glance v1, which is not there, and Nova v2 with a project; links name another host
+strict   no zones, limits and quotas to see, version documents only with a token, images only with Content-Length
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from poolmgr.simcloud.fault_kinds import FaultKind
+from poolmgr.simcloud.faults import Fault
 
 METHODS = ("put", "glance-direct", "web-download", "copy-image", "task")
 
@@ -78,12 +83,19 @@ class Shape:
     object_store: ObjectStore = ObjectStore()
     image_format: str = "qcow2"
     private: str = "unreachable"  # unreachable (10.x) or loopback
+    catalog: Mapping[str, str | None] = field(default_factory=dict)  # service -> its path where it is another
+    interfaces: tuple[str, ...] = ("public", "internal")  # of endpoints
+    faults: tuple[Fault, ...] = ()  # that are there from the start
     clouds_yaml: Mapping[str, Any] = field(default_factory=dict)
 
 
 _CORE = frozenset({"identity", "compute", "image", "volume", "object-store"})
-_ALL = _CORE | {"network"}
+ALL_SERVICES = _CORE | {"network"}
 _DIRECT = (NetworkPlan(name="public", v4=Range.PUBLIC, external=True, shared=True),)
+_NAT = (
+    NetworkPlan(name="ext-net", v4=Range.FLOATING, external=True, shared=False, pluggable=False),
+    NetworkPlan(name="private", v4=Range.PRIVATE, routed_to="ext-net"),
+)
 _PUBLIC_AND_PRIVATE = (
     NetworkPlan(name="public", v4=Range.PUBLIC, external=True, shared=True),
     NetworkPlan(name="private", v4=Range.PRIVATE),
@@ -94,17 +106,14 @@ SHAPES: Mapping[str, Shape] = {
     "direct": Shape(
         name="direct",
         networks=_DIRECT,
-        services=_ALL,
+        services=ALL_SERVICES,
         image_format="raw",
         clouds_yaml={"image_format": "raw"},
     ),
     "nat": Shape(
         name="nat",
-        networks=(
-            NetworkPlan(name="ext-net", v4=Range.FLOATING, external=True, shared=False, pluggable=False),
-            NetworkPlan(name="private", v4=Range.PRIVATE, routed_to="ext-net"),
-        ),
-        services=_ALL,
+        networks=_NAT,
+        services=ALL_SERVICES,
     ),
     "novanet": Shape(
         name="novanet",
@@ -127,7 +136,7 @@ SHAPES: Mapping[str, Shape] = {
     "v6": Shape(
         name="v6",
         networks=(NetworkPlan(name="dual", v4=Range.PRIVATE, v6=True),),
-        services=_ALL,
+        services=ALL_SERVICES,
         microversions=("2.1", "2.60"),
         private="loopback",
         clouds_yaml={
@@ -160,16 +169,40 @@ SHAPES: Mapping[str, Shape] = {
     "v1only": Shape(
         name="v1only",
         networks=_DIRECT,
-        services=_ALL - {"object-store"},
+        services=ALL_SERVICES - {"object-store"},
         microversions=None,
         image_api=ImageApi(versions=("v1",), methods=("put",), sha512=False),
     ),
     "import": Shape(
         name="import",
         networks=_DIRECT,
-        services=_ALL,
+        services=ALL_SERVICES,
         image_api=ImageApi(
             methods=("glance-direct", "web-download", "copy-image"), refusal=405, stores=("fast", "cheap")
+        ),
+    ),
+    "lying": Shape(
+        name="lying",
+        networks=_NAT,
+        services=ALL_SERVICES,
+        catalog={
+            "image": "image/v1",
+            "compute": "compute/v2/{project_id}",
+            "network": "network/v2.0",
+        },
+        faults=(Fault(kind=FaultKind.WRONG_LINKS),),
+    ),
+    "strict": Shape(
+        name="strict",
+        networks=_NAT,
+        services=ALL_SERVICES,
+        microversions=("2.1", "2.96"),
+        image_api=ImageApi(methods=("put",)),
+        faults=(
+            Fault(kind=FaultKind.POLICY),
+            Fault(kind=FaultKind.MISSING, operations=("compute.GET.os-availability-zone",)),
+            Fault(kind=FaultKind.GUARDED, operations=("compute.GET.discovery", "network.GET.discovery")),
+            Fault(kind=FaultKind.NO_CHUNKED),
         ),
     ),
 }

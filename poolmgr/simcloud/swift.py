@@ -80,7 +80,8 @@ def list_container(call: Call) -> Response:
 
 def _cut(call: Call, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows that the query's prefix, marker, end_marker and limit leave."""
-    prefix, marker = call.one("prefix") or "", call.one("marker") or ""
+    repeats = call.trouble.of(FaultKind.REPEATED_PAGE) is not None
+    prefix, marker = call.one("prefix") or "", "" if repeats else call.one("marker") or ""
     end, limit, most = call.one("end_marker"), call.one("limit"), call.cloud.objects.rules.listing_limit
     if limit and limit.isdigit() and int(limit) > most:
         raise Refusal(412, f"Maximum limit is {most}", kind="Precondition Failed")

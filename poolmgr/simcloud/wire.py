@@ -44,7 +44,10 @@ class Request:
 
 @dataclass(kw_only=True, slots=True)
 class Response:
-    """`dropped`: the connection is closed instead of an answer, in the middle of a body after `seconds`."""
+    """`dropped`: the connection is closed instead of an answer, in the middle of a request after `seconds`.
+
+    `cut`: the connection closes in the middle of the answer.
+    """
 
     status: int = 200
     body: bytes = b""
@@ -52,6 +55,7 @@ class Response:
     content_type: str = "application/json"
     dropped: bool = False
     seconds: float = 0.0
+    cut: bool = False
 
 
 DROPPED = Response(dropped=True)
@@ -242,8 +246,9 @@ class HttpProtocol(asyncio.Protocol):
         if response.dropped:
             transport.abort()
             return
-        transport.write(_rendered(response, head_only=self._head_only))
-        if self._close_after:
+        rendered = _rendered(response, head_only=self._head_only)
+        transport.write(rendered[: -max(1, len(response.body) // 2)] if response.cut else rendered)
+        if self._close_after or response.cut:
             transport.close()
             return
         self._busy = False

@@ -68,16 +68,28 @@ class Bucket:
 
 
 class SimCloud:
-    """One cloud: one region, one project, one user."""
+    """One cloud: one region, one project, one user. `regions` are all that share its Keystone, its own first."""
 
-    def __init__(self, config: CloudConfig, *, number: int, now: Callable[[], float], seed: int) -> None:
-        """`number` (from 1) picks its address ranges; clouds of one world must differ in it."""
+    def __init__(
+        self,
+        config: CloudConfig,
+        *,
+        number: int,
+        now: Callable[[], float],
+        seed: int,
+        home: SimCloud | None = None,
+    ) -> None:
+        """`number` (from 1) picks its address ranges; clouds of one world must differ in it.
+
+        `home` is the cloud whose other region this one is.
+        """
         self.config, self.shape = config, config.kind
         self.lock = threading.RLock()
         self.calls: Counter[str] = Counter()
         self.rng = random.Random(f"{seed}/{config.name}")
         self.timeline = Timeline(now)
-        self.faults = Faults(config.faults, random.Random(f"{seed}/{config.name}/faults"))
+        faults = (*self.shape.faults, *config.faults)
+        self.faults = Faults(faults, random.Random(f"{seed}/{config.name}/faults"))
         self.quota = Quota(config.quota)
         limit = config.rate_limit
         self._bucket = Bucket(limit, self.timeline.time) if limit else None
@@ -91,7 +103,9 @@ class SimCloud:
             timeline=self.timeline,
             new_id=self.new_id,
         )
-        self.identity = self._identity()
+        self.identity: Identity = home.identity if home else self._identity(now)
+        self.regions: list[SimCloud] = home.regions if home else []
+        self.regions.append(self)
         self.compute = self._compute()
         self.networking = self._networking(number)
         for image in config.images:
@@ -99,7 +113,7 @@ class SimCloud:
                 name=image.name, disk_format=image.format, min_disk=image.min_disk, min_ram=image.min_ram
             )
 
-    def _identity(self) -> Identity:
+    def _identity(self, now: Callable[[], float]) -> Identity:
         config = self.config
         credentials = Credentials(
             username=config.username,
@@ -114,7 +128,7 @@ class SimCloud:
         return Identity(
             credentials=credentials,
             token_seconds=lambda: self.config.token_seconds,
-            timeline=self.timeline,
+            now=now,
             new_id=self.new_id,
         )
 
@@ -197,10 +211,12 @@ class World:
 
     def __init__(self, config: SimConfig, now: Callable[[], float]) -> None:
         self.config = config
-        self.clouds = {
-            cloud.name: SimCloud(cloud, number=number, now=now, seed=config.seed)
-            for number, cloud in enumerate(config.clouds, start=1)
-        }
+        made: dict[str, SimCloud] = {}
+        numbered = sorted(enumerate(config.clouds, start=1), key=lambda pair: bool(pair[1].region_of))
+        for number, cloud in numbered:  # homes before their other regions
+            home = made[cloud.region_of] if cloud.region_of else None
+            made[cloud.name] = SimCloud(cloud, number=number, now=now, seed=config.seed, home=home)
+        self.clouds = {cloud.name: made[cloud.name] for cloud in config.clouds}
 
     def guest_at(self, address: str) -> Server | None:
         """The server that answers SSH at an address now, or None. Takes the locks it needs."""
