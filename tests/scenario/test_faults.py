@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from poolmgr.config.settings import Label
 from poolmgr.model.node import NodeState
 from poolmgr.model.request import RequestState
 from tests.fakes import ManualExecutor
-from tests.scenario.harness import Site, label, provider
+from tests.scenario.harness import TUNING, Site, label, provider
 
 
 def one_cloud(*faults: dict[str, Any], shape: str = "direct", **more: Any) -> dict[str, Any]:
@@ -121,13 +122,51 @@ def test_a_label_the_cloud_rejects_is_declined_without_more_attempts() -> None:
     assert len(process.stats.launches) == tried + 1, "a new configuration gives it another chance"
 
 
-def test_no_valid_host_moves_on_to_the_next_zone() -> None:
+def test_no_valid_host_moves_on_to_the_next_zone_and_is_no_attempt_there() -> None:
     clouds = one_cloud(zones=["a", "b"], full_zones=["a"])
-    site = Site(clouds, [provider("one", pool={"availability_zones": ("a", "b")}, launch_retries=2)])
-    site.start()
+    site = Site(clouds, [provider("one", pool={"availability_zones": ("a", "b")}, launch_retries=1)])
+    process = site.start()
     requests = [site.submit("small") for _ in range(4)]
     assert site.run(lambda: site.fulfilled(*requests))
     assert {n.az for r in requests for n in site.use(r)} == {"b"}
+    refused = process.stats.launches.count("error.capacity")
+    assert refused <= 2
+    more = [site.submit("small") for _ in range(4)]
+    assert site.run(lambda: site.fulfilled(*more), seconds=30)
+    assert process.stats.launches.count("error.capacity") == refused, "the full zone is left alone"
+
+
+def test_requests_take_zones_in_turn_and_a_request_stays_in_one() -> None:
+    clouds = one_cloud(zones=["a", "b", "c"])
+    site = Site(clouds, [provider("one")])
+    site.start()
+    requests = [site.submit("small", "small") for _ in range(6)]
+    assert site.run(lambda: site.fulfilled(*requests))
+    zones = [{n.az for n in site.use(r)} for r in requests]
+    assert all(len(used) == 1 for used in zones)
+    assert Counter(z for used in zones for z in used) == {"a": 2, "b": 2, "c": 2}
+
+
+def test_while_no_zone_has_room_others_serve_and_it_is_asked_ever_more_rarely(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clouds = {**one_cloud(full_zones=["nova"]), "two": {"shape": "direct", "boot": 2.0}}
+    site = Site(clouds, [provider("one", launch_retries=1), provider("two", pool={"priority": 200})])
+    process = site.start()
+    for _ in range(18):
+        request = site.submit("small")
+        assert site.run(lambda request=request: site.fulfilled(request), seconds=15)
+        (node,) = site.use(request)
+        assert node.provider == "two"
+        site.run(seconds=10)
+    assert process.stats.launches.count("error.capacity") == 3  # in four minutes: at 0, 1, 3
+    assert caplog.text.count("there never was room for flavor small in zone nova") == 1
+    site.world.clouds["one"].compute.full_zones.clear()
+    request = site.submit("small", provider="one")
+    assert site.run(lambda: site.fulfilled(request), seconds=900)
+    caplog.clear()
+    request = site.submit("small", provider="one")
+    assert site.run(lambda: site.fulfilled(request), seconds=15), "one that came up ends the shortage"
 
 
 def test_a_cloud_that_is_down_at_start_is_served_by_the_others_and_used_when_it_is_back() -> None:
@@ -180,8 +219,8 @@ def test_a_server_of_ours_without_a_node_is_deleted_and_counted() -> None:
     with cloud.lock:
         cloud.compute.put_foreign(name="np0000999999", metadata=metadata, networks=[])
     process = site.start()
-    site.run(seconds=5)
-    assert site.count("servers") == 1, "one look is not enough"
+    site.run(seconds=TUNING.leak_age - 2)
+    assert site.count("servers") == 1, "it may be the server of a node that we are about to see"
     assert site.run(lambda: site.count("servers") == 0, seconds=60)
     assert process.stats.leaks == [("one", "instances")]
 
