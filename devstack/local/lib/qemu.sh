@@ -150,7 +150,9 @@ leftovers() {
     { grep -lszx "$MARK" /proc/[0-9]*/environ || true; } | cut -d/ -f3
     local file pid
     for file in "$LIBVIRT"/run/qemu/*.pid; do
-        if [ -e "$file" ] && read -r pid <"$file" && grep -qs "$STATE" "/proc/$pid/cmdline"; then echo "$pid"; fi
+        [ -e "$file" ] || continue
+        pid=$(cat "$file") # not `read`: the file has no newline
+        if grep -qs "$STATE/" "/proc/$pid/cmdline"; then echo "$pid"; fi
     done
 }
 
@@ -165,6 +167,7 @@ stop_qemu() {
     mapfile -t pids < <(leftovers)
     [ "${#pids[@]}" = 0 ] || kill -KILL "${pids[@]}" 2>/dev/null || true
     [ ! -e "/run/netns/$NAMESPACE" ] || ip netns del "$NAMESPACE"
+    rm -rf "$LIBVIRT/run" # as a reboot would
     # Volumes of servers that were still there.
     losetup --list --noheadings --output NAME,BACK-FILE | awk -v state="$STATE/" 'index($2, state) == 1 { print $1 }' |
         xargs --no-run-if-empty losetup --detach
