@@ -209,7 +209,10 @@ class Trouble(enum.Enum):
     IMAGE_GONE = "image-gone", "the image was deleted or is not active: upload it again, or use another one"
 
     # -- uploading images ------------------------------------------------------------------------------------
-    IMAGE_QUOTA = "image-quota", "delete images that nobody needs, or ask the cloud's operator for a larger quota"
+    IMAGE_QUOTA = (
+        "image-quota",
+        "delete images that nobody needs, or ask the cloud's operator for a larger quota",
+    )
     IMAGE_TOO_LARGE = (
         "image-too-large",
         "the cloud takes no images of this size: make it smaller (qcow2 instead of raw), or ask the cloud's operator",

@@ -145,3 +145,23 @@ def encoded_userdata(userdata: str | None) -> str | None:
     if len(encoded) > USERDATA_LIMIT:
         raise Rejected(f"userdata is {len(encoded)} bytes in base64, the limit is {USERDATA_LIMIT}")
     return encoded
+
+
+def described(body: Mapping[str, Any]) -> str:
+    """The names in a create call, for messages: Nova says "Invalid key_name provided" and not which."""
+    server = body["server"]
+    image = server.get("imageRef") or next(
+        (device["uuid"] for device in server.get("block_device_mapping_v2", ()) if "uuid" in device), None
+    )
+    networks = server.get("networks")
+    if isinstance(networks, list):
+        networks = ", ".join(word for network in networks for word in network.values())
+    named = {
+        "server": server["name"],
+        "image": image,
+        "flavor": server["flavorRef"],
+        "network": networks,
+        "key": server.get("key_name"),
+        "zone": server.get("availability_zone"),
+    }
+    return ", ".join(f"{word} {name}" for word, name in named.items() if name)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from poolmgr.cloud.openstack.boot import METADATA_ITEMS
+from poolmgr.cloud.openstack.boot import METADATA_ITEMS, described
 from poolmgr.cloud.openstack.cached import Cached
 from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.gate import Timeouts
@@ -81,7 +81,7 @@ class Compute:
 
     def create(self, body: Mapping[str, Any]) -> str:
         """POST a server; its id. Raises what errors.RULES say, OutcomeUnknown when there is no usable answer."""
-        answer = self._service.post("/servers", body)
+        answer = self._service.post("/servers", body, about=described(body))
         server = (answer.document() or {}).get("server")
         if not isinstance(server, dict) or not server.get("id"):
             raise OutcomeUnknown(f"{answer.call}: {answer.status} without a server id")

@@ -62,11 +62,13 @@ class Call:
     service: str
     method: str
     url: str
+    about: str = ""  # what the body asks for, where the URL does not say and answers leave it out
 
     def __str__(self) -> str:
         parts = urlsplit(self.url)
         host = parts.netloc.rpartition("@")[2]
-        return f"cloud {self.cloud}: {self.service}: {self.method} {parts.path} at {host}"
+        about = f" ({self.about})" if self.about else ""
+        return f"cloud {self.cloud}: {self.service}: {self.method} {parts.path} at {host}{about}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

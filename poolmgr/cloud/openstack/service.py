@@ -82,9 +82,9 @@ class Service:
         """For patches that may be done twice."""
         return self._repeated("PATCH", path, body, headers=headers)
 
-    def post(self, path: str, body: Any, *, headers: Headers | None = None) -> Answer:
-        """Sent once. OutcomeUnknown: it may have had its effect."""
-        return self._send("POST", path, body, extra=headers)
+    def post(self, path: str, body: Any, *, headers: Headers | None = None, about: str = "") -> Answer:
+        """Sent once; `about` says in messages what for. OutcomeUnknown: it may have had its effect."""
+        return self._send("POST", path, body, extra=headers, about=about)
 
     def ask(self, path: str, body: Any, *, timeouts: Timeouts | None = None) -> Answer:
         """A POST that only asks something (nova's actions): sent once, no harm if done twice."""
@@ -143,6 +143,7 @@ class Service:
         extra: Headers | None = None,
         timeouts: Timeouts | None = None,
         repeatable: bool = False,
+        about: str = "",
     ) -> Answer:
         endpoint = self._discovery.need(self.name)
         headers = dict(extra or {})
@@ -160,6 +161,7 @@ class Service:
                 body=body,
                 timeouts=timeouts,
                 repeatable=repeatable,
+                about=about,
             )
         except WrongEndpoint:
             self._discovery.forget(self.name)

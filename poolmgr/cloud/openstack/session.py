@@ -146,13 +146,16 @@ class Session:
         timeouts: Timeouts | None = None,
         authenticated: bool = True,
         repeatable: bool = False,
+        about: str = "",
     ) -> Answer:
         """Send one request; `body` as JSON unless None. `repeatable`: a POST that may be done twice.
+
+        `about` says in messages what the body asks for.
 
         Raises the leaves of `errors.RULES`; CloudUnavailable when there was no answer, or OutcomeUnknown
         when a POST that is not repeatable may have been carried out.
         """
-        call = Call(self.cloud, service, method, url)
+        call = Call(self.cloud, service, method, url, about)
         lost_is_open = method == "POST" and not repeatable
         wanted = dict(headers or {})
         wanted["X-Openstack-Request-Id"] = f"req-{self._new_id()}"

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from poolmgr.cloud.openstack.boot import checked_metadata, create_body
+from poolmgr.cloud.openstack.boot import checked_metadata, create_body, described
 from poolmgr.errors import Rejected
 from poolmgr.model.server import META_GROUPS, META_NODE_ID, Flavor, ServerSpec
 
@@ -126,3 +126,23 @@ def test_more_metadata_than_the_cloud_takes_is_refused(items, fits):
 def test_a_name_that_is_too_long_is_refused():
     with pytest.raises(Rejected, match="longer than 255"):
         body(name="n" * 256)
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"imageRef": "i"}, "server np1, image i, flavor f"),
+        (
+            {"imageRef": "i", "networks": [{"uuid": "n"}, {"port": "p"}]},
+            "server np1, image i, flavor f, network n, p",
+        ),
+        ({"imageRef": "i", "networks": "auto"}, "server np1, image i, flavor f, network auto"),
+        (
+            {"imageRef": "i", "key_name": "k", "availability_zone": "z"},
+            "server np1, image i, flavor f, key k, zone z",
+        ),
+        ({"block_device_mapping_v2": [{"uuid": "v"}]}, "server np1, image v, flavor f"),
+    ],
+)
+def test_messages_say_what_a_create_call_asks_for(more, text):
+    assert described({"server": {"name": "np1", "flavorRef": "f", "user_data": "secret", **more}}) == text
