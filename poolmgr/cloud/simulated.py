@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from poolmgr.cloud.api import CloudInfo
 from poolmgr.cloud.faults import fault_kind
+from poolmgr.cloud.simulated_floating import SimulatedFloatingIps
 from poolmgr.cloud.simulated_images import SimulatedImages
 from poolmgr.errors import (
     AuthFailed,
@@ -71,6 +72,18 @@ _LIST_ALL_AFTER = 300.0
 _OVERLAP = 60.0
 
 
+_QUOTAS = {
+    ("compute", "instances"): "instances",
+    ("compute", "cores"): "cores",
+    ("compute", "ram"): "ram",
+    ("block-storage", "volumes"): "volumes",
+    ("block-storage", "volume-gb"): "gigabytes",
+    ("network", "ports"): "ports",
+    ("network", "floating-ips"): "floating_ips",
+    ("network", "security-groups"): "security_groups",
+}
+
+
 class SimulatedCloud:
     """One provider's view of a pretend cloud. Thread-safe, like the cloud behind it."""
 
@@ -100,6 +113,7 @@ class SimulatedCloud:
         self._known: dict[str, tuple[sim.Server, Server]] = {}  # as last converted
         self._logged_in = False
         self._kept = SimulatedImages(cloud, self._ask, clock)
+        self._floating_ips = SimulatedFloatingIps(cloud, self._ask)
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -109,12 +123,11 @@ class SimulatedCloud:
         if not self._logged_in:
             self._ask("identity.POST.tokens", lambda _: None)
             self._logged_in = True
-        plans = self._cloud.shape.networks
         return CloudInfo(
             cloud=self._cloud.name,
             region=self._cloud.config.region,
             has_network=self._has_network,
-            may_need_floating_ips=self._has_network and any(p.routed_to for p in plans),
+            may_need_floating_ips=self._floating_ips.possible,
             has_volumes=self._has_volumes,
             precreates_ports=self._precreates_ports,
             project_is_dedicated=self._dedicated,
@@ -135,8 +148,14 @@ class SimulatedCloud:
         return limits
 
     def quotas(self) -> tuple[Quota, ...]:
+        quota, used = self._ask(
+            "compute.GET.limits", lambda _: (self._cloud.quota.limits, self._cloud.resources_used())
+        )
+        services = {"compute": True, "block-storage": self._has_volumes, "network": self._has_network}
         return tuple(
-            Quota(service="compute", resource=name, limit=limit) for name, limit in self.limits().items()
+            Quota(service=service, resource=ours, limit=quota.get(theirs), used=used[theirs])
+            for (service, ours), theirs in _QUOTAS.items()
+            if services[service]
         )
 
     def flavors(self) -> tuple[Flavor, ...]:
@@ -285,6 +304,7 @@ class SimulatedCloud:
         return self._converted(found)
 
     def delete_server(self, server_id: str) -> None:
+        self._floating_ips.release(server_id)
         compute = self._cloud.compute
 
         def delete(server_id: str, trouble: sim.Trouble) -> None:
@@ -311,27 +331,8 @@ class SimulatedCloud:
         addresses = server.addresses
         if addresses.floating_v4 or addresses.public_v4 or not addresses.fixed_v4 or not auto_floating_ip:
             return addresses
-        plan = next((p for p in self._cloud.shape.networks if p.routed_to), None)
-        if plan is None or not self._has_network:
-            return addresses
-        found = self._ask("network.GET.ports", lambda _: self._cloud.networking.ports_of(server.id))
-        if not found:
-            raise NotFound(f"server {server.id} has no port")
-        bound = [f for f in self._cloud.networking.floating_ips.values() if f.port_id == found[0].id]
-        floating = bound[0] if bound else self._allocate(str(plan.routed_to), found[0].id, owner)
-        return _with_floating(addresses, floating.address)
-
-    def _allocate(self, network: str, port_id: str, owner: Owner) -> sim.FloatingIp:
-        networking = self._cloud.networking
-
-        def allocate(trouble: sim.Trouble) -> sim.FloatingIp:
-            if trouble.of(sim.FaultKind.QUOTA):
-                raise OverQuota("Quota exceeded for resources: ['floatingip'].")
-            return networking.create_floating_ip(
-                networking.network_named(network).id, port_id=port_id, description=owner.tag()
-            )
-
-        return self._ask("network.POST.floatingips", allocate, subject=owner.tag())
+        given = self._floating_ips.give(server, owner)
+        return _with_floating(addresses, given) if given else addresses
 
     def list_ports(self) -> Listing[Port]:
         started_at = self._clock.monotonic()
@@ -350,20 +351,10 @@ class SimulatedCloud:
 
     def list_floating_ips(self) -> Listing[FloatingIp]:
         started_at = self._clock.monotonic()
-        if not self.connect().may_need_floating_ips:
-            return self._listing({}, started_at)
-        known = self._ask(
-            "network.GET.floatingips", lambda _: list(self._cloud.networking.floating_ips.values())
-        )
-        return self._listing({f.id: _floating_ip(f) for f in known}, started_at)
+        return self._listing(self._floating_ips.list(), started_at)
 
     def delete_floating_ip(self, floating_ip_id: str) -> None:
-        def delete(floating_ip_id: str, trouble: sim.Trouble) -> None:
-            self._cloud.networking.floating_ip(floating_ip_id)
-            if not trouble.of(sim.FaultKind.IGNORED_DELETE):
-                self._cloud.networking.delete_floating_ip(floating_ip_id)
-
-        self._delete("network.DELETE.floatingip", floating_ip_id, delete)
+        self._floating_ips.delete(floating_ip_id)
 
     # -- volumes -----------------------------------------------------------------------------------------
 
@@ -570,16 +561,6 @@ def _volume(volume: sim.Volume) -> Volume:
         server_ids=(volume.server_id,) if volume.server_id else (),
         owner=owner_of_metadata(volume.metadata),
         created_at=volume.created,
-    )
-
-
-def _floating_ip(floating: sim.FloatingIp) -> FloatingIp:
-    return FloatingIp(
-        id=floating.id,
-        address=floating.address,
-        port_id=floating.port_id,
-        status=floating.status,
-        owner=owner_of_tag(floating.description),
     )
 
 

@@ -33,7 +33,7 @@ from poolmgr.simcloud.server import RunningSim, running
 from poolmgr.simcloud.world import SimCloud, World
 from tests.fakes import FakeClock
 
-SHAPES = ("direct", "nat", "novanet", "v6", "tasks")
+SHAPES = ("direct", "nat", "novanet", "novafip", "v6", "tasks")
 OWNER = Owner(provider="north", node_id="0000000007", deployment="d-1")
 METADATA = {META_NODE_ID: "0000000007", META_PROVIDER: "north", META_DEPLOYMENT: "d-1"}
 IMAGE = "debian-12"

@@ -86,6 +86,7 @@ def test_a_server_from_its_creation_until_nothing_is_left(staged, shape):
         ("direct", True, False),
         ("nat", True, True),
         ("novanet", False, False),
+        ("novafip", False, True),
         ("v6", True, False),
         ("tasks", False, False),
     ],
@@ -104,7 +105,7 @@ def test_exposing_again_changes_nothing(staged, shape):
     stage.clock.advance(5.0)  # by now nova shows a floating IP
     shown = stage.cloud.list_servers().items[server.id]
     assert stage.cloud.expose(shown, owner=OWNER, auto_floating_ip=True) == first
-    assert stage.counts()["floating_ips"] == (1 if shape == "nat" else 0)
+    assert stage.counts()["floating_ips"] == (1 if shape in ("nat", "novafip") else 0)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -122,6 +123,24 @@ def test_servers_of_others_are_listed_and_not_taken_for_ours(staged, shape):
 def test_limits_are_told_and_unlimited_ones_are_absent(staged):
     stage = staged("direct", quota={"instances": 20, "ram": 51200})
     assert dict(stage.cloud.limits()) == {"instances": 20, "ram": 51200}
+
+
+def test_every_limit_is_told_with_its_use(staged):
+    stage = staged("nat", quota={"instances": 20, "ports": 30, "floating-ips": 5, "volumes": 7})
+    stage.boot(boot_from_volume=True, volume_gib=30)
+    told = {(q.service, q.resource): (q.limit, q.used) for q in stage.cloud.quotas()}
+    assert told["compute", "instances"] == (20, 1)
+    assert told["compute", "cores"] == (None, 1)
+    assert told["block-storage", "volumes"] == (7, 1)
+    assert told["block-storage", "volume-gb"] == (None, 30)
+    assert told["network", "ports"] == (30, 2)  # one is the router's
+    assert told["network", "floating-ips"] == (5, 0)
+    assert stage.cloud.limits() == {"instances": 20}
+    assert stage.cloud.limits(volumes=True) == {"instances": 20, "volumes": 7}
+
+
+def test_services_that_are_not_there_have_no_quotas(staged):
+    assert {q.service for q in staged("novanet").cloud.quotas()} == {"compute", "block-storage"}
 
 
 def test_flavors_and_zones(staged):

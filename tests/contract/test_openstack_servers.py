@@ -309,22 +309,6 @@ def quotas(stage: Stage) -> dict[tuple[str, str], tuple[float | None, float | No
     return {(q.service, q.resource): (q.limit, q.used) for q in stage.cloud.quotas()}
 
 
-def test_every_limit_is_told_with_its_use():
-    limits = {"instances": 20, "ports": 30, "floating-ips": 5, "volumes": 7}
-    with clouds("nat", quota=limits) as (_, login):
-        stage = login()
-        stage.boot(boot_from_volume=True, volume_gib=30)
-        told = quotas(stage)
-        assert told["compute", "instances"] == (20, 1)
-        assert told["compute", "cores"] == (None, 1)
-        assert told["block-storage", "volumes"] == (7, 1)
-        assert told["block-storage", "volume-gb"] == (None, 30)
-        assert told["network", "ports"] == (30, 2)  # one is the router's
-        assert told["network", "floating-ips"] == (5, 0)
-        assert stage.cloud.limits() == {"instances": 20}
-        assert stage.cloud.limits(volumes=True) == {"instances": 20, "volumes": 7}
-
-
 def test_what_a_policy_does_not_show_of_quotas_is_left_out(ahead):
     policy = {"status": 403, "message": "Policy doesn't allow it to be performed."}
     ahead.strike("refuse", operations=["network.GET.quota_details"], **policy)
@@ -332,8 +316,3 @@ def test_what_a_policy_does_not_show_of_quotas_is_left_out(ahead):
     assert told["network", "ports"] == (None, None)  # the plain list of limits
     ahead.strike("refuse", operations=["network.GET.quota*", "*.GET.limits"], **policy)
     assert ahead.cloud.quotas() == ()
-
-
-def test_services_that_are_not_there_have_no_quotas():
-    with clouds("novanet") as (_, login):
-        assert {service for service, _ in quotas(login())} == {"compute", "block-storage"}
