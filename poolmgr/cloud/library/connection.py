@@ -20,7 +20,6 @@ from poolmgr.cloud.library.undoing import undone_on_failure
 from poolmgr.cloud.library.wishes import checked_metadata, flavor_for, public_key_of
 from poolmgr.cloud.openstack import OpenStackCloud
 from poolmgr.cloud.openstack.topology import Network
-from poolmgr.cloud.probe import SshProber
 from poolmgr.cloud.vendor import VendorProfiles
 from poolmgr.config.clouds import choose
 from poolmgr.config.settings import CloudSettings
@@ -79,6 +78,13 @@ def connect(
     return Connection(settings, rate=rate, on_call=on_call, clock=SystemClock())
 
 
+def ssh_prober(clock: Clock) -> Prober:
+    """The real one; a quarter of a second and 20 MiB to load, and few need it."""
+    from poolmgr.cloud.probe import SshProber
+
+    return SshProber(clock)
+
+
 class Connection:
     """One cloud, one region, one project. All methods may be called from any thread.
 
@@ -113,7 +119,7 @@ class Connection:
             on_call=on_call,
             **options,
         )
-        self._parts = parts_of(self.name, self._cloud, prober or SshProber(clock), clock)
+        self._parts = parts_of(self.name, self._cloud, lambda: prober or ssh_prober(clock), clock)
         self._keys: set[str] = set()  # names of key pairs that we made sure of
 
     def __enter__(self) -> Self:

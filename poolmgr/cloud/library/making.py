@@ -221,7 +221,7 @@ class Making:
         tuning, clock = self._parts.tuning, self._parts.clock
         left = self._facts.attempt_since + self._timeout - clock.monotonic()
         try:
-            keys = self._parts.prober.host_keys(
+            keys = self._parts.prober().host_keys(
                 self._server.addresses.interface_ip,
                 self._reach.port,
                 connection_type="ssh" if self._reach.ssh else "tcp",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from poolmgr.cloud.api import Prober
@@ -27,7 +28,7 @@ class Parts:
     floating_ips: SharedList[FloatingIp]
     ports: SharedList[Port]
     volumes: SharedList[Volume]
-    prober: Prober
+    prober: Callable[[], Prober]
     clock: Clock
     closed: threading.Event
     tuning: Tuning = TUNING
@@ -40,7 +41,7 @@ class Parts:
 
 
 def parts_of(
-    name: str, cloud: OpenStackCloud, prober: Prober, clock: Clock, tuning: Tuning = TUNING
+    name: str, cloud: OpenStackCloud, prober: Callable[[], Prober], clock: Clock, tuning: Tuning = TUNING
 ) -> Parts:
     closed = threading.Event()
     return Parts(
