@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from poolmgr.cloud.api import CloudInfo
 from poolmgr.config.settings import PoolLabel
-from poolmgr.errors import PoolmgrError
+from poolmgr.errors import CloudUnavailable, PoolmgrError
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.jobs import Outcome
 from poolmgr.model.resources import Resources
@@ -71,7 +71,14 @@ class CloudFacts:
 
         def job() -> Known:
             info = cloud.connect()
-            limits = cloud.limits(volumes=volumes)
+            try:
+                limits = cloud.limits(volumes=volumes)
+            except CloudUnavailable as error:
+                if not volumes:
+                    raise
+                # Perhaps only Block Storage is away: labels without volumes need not suffer for that.
+                limits = cloud.limits()
+                log.info("%s: the limits of volumes are not known now: %s", self._context.name, error)
             return Known(info=info, limits=limits, flavors=cloud.flavors(), zones=cloud.zones())
 
         self._context.jobs.run(self._context.parts.api, job, self._answered)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TypeVar
 
+from poolmgr.cloud.api import CloudInfo
 from poolmgr.errors import BadRecord, RecordGone
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.jobs import Outcome
+from poolmgr.launcher.listings import Round
 from poolmgr.launcher.removals import Removals
 from poolmgr.model.node import Node
 from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, Volume
@@ -28,50 +30,42 @@ class LeakSweep:
     def __init__(self, context: Context, removals: Removals) -> None:
         self._context = context
         self._removals = removals
-        self._next = 0.0
-        self._since: float | None = None  # a sweep waits for listings begun after this
-        self._next_ports = 0.0
-        self._ports_since: float | None = None
-        self._seen: dict[str, leaks.Sightings] = {}  # by kind
+        # One for each kind: a service that does not answer must not keep us from sweeping the others.
+        self._servers = Round(context.servers)
+        self._floating_ips = Round(context.floating_ips)
+        self._volumes = Round(context.volumes)
+        self._ports = Round(context.ports, context.servers)
         self._volumes_used = False
+        self._seen: dict[str, leaks.Sightings] = {}  # by kind
 
     def sweep(self, now: float, in_hand: Collection[str]) -> float:
-        """Servers, floating IPs and volumes, each sweep_interval; returns when to look again (monotonic seconds).
-
-        `in_hand`: ids of nodes that are being launched.
-        """
-        if self._since is None:
-            if now < self._next:
-                return self._next
-            self._since, self._next = now, now + self._context.tuning.sweep_interval
-            self._volumes_used = self._volumes_used or self._context.boots_from_volumes()
-        if self._sweep(self._since, in_hand):
-            self._since = None
-        return self._next
-
-    def _sweep(self, since: float, in_hand: Collection[str]) -> bool:
-        """Whether all listings that a sweep needs were there and have been judged."""
+        """Sweep what is due; returns when to look again (monotonic seconds). `in_hand`: nodes being launched."""
         context, info = self._context, self._context.info
         if info is None:
-            return False
-        with_ips, with_volumes = info.may_need_floating_ips, info.has_volumes and self._volumes_used
-        servers = context.servers.since(since)
-        ips = context.floating_ips.since(since) if with_ips else None
-        volumes = context.volumes.since(since) if with_volumes else None
-        if servers is None or (with_ips and ips is None) or (with_volumes and volumes is None):
-            return False
+            return float("inf")
+        interval = context.tuning.sweep_interval
         busy = {*in_hand, *self._removals.keys()}
-        self._sweep_servers(servers, busy)
-        if ips is not None:
-            self._sweep_floating_ips(ips, busy)
-        if volumes is not None:
-            self._sweep_volumes(volumes, busy)
-        return True
+        if self._servers.ready(now, interval):
+            # Kept up once they were used: what the last of them left has to be found too.
+            self._volumes_used = self._volumes_used or context.boots_from_volumes()
+            self._sweep_servers(busy)
+        dues = [self._servers.next]
+        if info.may_need_floating_ips:
+            if self._floating_ips.ready(now, interval):
+                self._sweep_floating_ips(busy, dedicated=info.project_is_dedicated)
+            dues.append(self._floating_ips.next)
+        if info.has_volumes and self._volumes_used:
+            if self._volumes.ready(now, interval):
+                self._sweep_volumes(busy)
+            dues.append(self._volumes.next)
+        return min(*dues, self._sweep_ports(now, busy, info))
 
     # Servers
 
-    def _sweep_servers(self, listing: Listing[Server], busy: Collection[str]) -> None:
-        context = self._context
+    def _sweep_servers(self, busy: Collection[str]) -> None:
+        context, listing = self._context, self._context.servers.whole
+        if listing is None:
+            return
         with context.store.reading() as snapshot:
             found = leaks.leaked_servers(
                 listing,
@@ -111,11 +105,13 @@ class LeakSweep:
 
     # What hung on them
 
-    def _sweep_floating_ips(self, listing: Listing[FloatingIp], busy: Collection[str]) -> None:
-        context, info = self._context, self._context.info
+    def _sweep_floating_ips(self, busy: Collection[str], *, dedicated: bool) -> None:
+        context, listing = self._context, self._context.floating_ips.whole
+        if listing is None:
+            return
         self._sweep_marked("floatingips", listing, busy, context.cloud.delete_floating_ip)
         # clean-floating-ips says of itself that nobody else uses the project.
-        if context.config.provider.clean_floating_ips or (info and info.project_is_dedicated):
+        if dedicated or context.config.provider.clean_floating_ips:
             idle = self._confirmed(
                 "idle floatingips",
                 leaks.idle_floating_ips(listing),
@@ -124,46 +120,38 @@ class LeakSweep:
             )
             self._delete_all("floatingips", idle, context.cloud.delete_floating_ip)
 
-    def _sweep_volumes(self, listing: Listing[Volume], busy: Collection[str]) -> None:
-        self._sweep_marked(
-            "volumes",
-            listing,
-            busy,
-            self._context.cloud.delete_volume,
-            partial(leaks.deletable_volumes, listing),
-        )
+    def _sweep_volumes(self, busy: Collection[str]) -> None:
+        context, listing = self._context, self._context.volumes.whole
+        if listing is not None:
+            deletable = partial(leaks.deletable_volumes, listing)
+            self._sweep_marked("volumes", listing, busy, context.cloud.delete_volume, deletable)
 
-    def sweep_ports(self, now: float, in_hand: Collection[str]) -> float:
-        """Ports: those made in advance for nodes that are gone, and with port-cleanup-interval DOWN ones of no server.
+    def _sweep_ports(self, now: float, busy: Collection[str], info: CloudInfo) -> float:
+        """Those made in advance for nodes that are gone, and with port-cleanup-interval DOWN ones of no server.
 
-        Each port-cleanup-interval, since no other sweep lists ports; where ports are made in advance each
-        sweep_interval. Returns when to look again (monotonic seconds).
+        Each port-cleanup-interval, since nothing else lists ports all the time; where ports are made in advance each
+        sweep_interval. Returns when to look again.
         """
-        context, info = self._context, self._context.info
-        if info is None or not info.has_network:
+        context = self._context
+        idle_interval = context.config.provider.port_cleanup_interval
+        interval = context.tuning.sweep_interval if info.precreates_ports else idle_interval
+        if not info.has_network or interval <= 0:
             return float("inf")
-        interval = context.config.provider.port_cleanup_interval
-        pause = context.tuning.sweep_interval if info.precreates_ports else interval
-        if pause <= 0:
-            return float("inf")
-        if self._ports_since is None:
-            if now < self._next_ports:
-                return self._next_ports
-            self._ports_since, self._next_ports = now, now + pause
-        ports, servers = context.ports.since(self._ports_since), context.servers.since(self._ports_since)
+        if not self._ports.ready(now, interval):
+            return self._ports.next
+        ports, servers = context.ports.whole, context.servers.whole
         if ports is None or servers is None:
-            return self._next_ports
-        self._ports_since = None
-        self._sweep_marked("ports", ports, {*in_hand, *self._removals.keys()}, context.cloud.delete_port)
-        if interval > 0:
+            return self._ports.next
+        self._sweep_marked("ports", ports, busy, context.cloud.delete_port)
+        if idle_interval > 0:
             idle = self._confirmed(
                 "idle ports",
                 leaks.idle_ports(ports, servers, dedicated=info.project_is_dedicated),
                 ports.started_at,
-                apart=max(interval, context.tuning.idle_port_age),
+                apart=max(idle_interval, context.tuning.idle_port_age),
             )
             self._delete_all("ports", idle, context.cloud.delete_port)
-        return self._next_ports
+        return self._ports.next
 
     def _sweep_marked(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from poolmgr.launcher.jobs import Jobs, Outcome
 from poolmgr.model.server import Listing
@@ -115,3 +115,30 @@ class SharedListing(Generic[T]):
         self.whole_before, self.whole = self.whole, listing
         if self._wanted_after is not None and listing.started_at >= self._wanted_after:
             self._wanted_after = None
+
+
+class Round:
+    """A look at everything there is, again and again: it waits for complete listings that begin when it is due."""
+
+    def __init__(self, *listings: SharedListing[Any]) -> None:
+        self._listings = listings
+        self._next = 0.0
+        self._since: float | None = None  # of the one that waits for its listings
+
+    def ready(self, now: float, interval: float) -> bool:
+        """Whether one was due and all its listings are there, as their `whole`; the next is due `interval` later."""
+        if self._since is None:
+            if now < self._next:
+                return False
+            self._since, self._next = now, now + interval
+        since = self._since
+        there = [listing.since(since) for listing in self._listings]  # each of them is wanted
+        if None in there:
+            return False
+        self._since = None
+        return True
+
+    @property
+    def next(self) -> float:
+        """When to ask again (monotonic seconds); the arrival of a listing wakes the worker."""
+        return self._next if self._since is None else float("inf")

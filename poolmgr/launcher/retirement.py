@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from poolmgr.errors import BadRecord, LockBusy, LockLost, RecordGone, StoreError
 from poolmgr.launcher.context import Context
+from poolmgr.launcher.listings import Round
 from poolmgr.launcher.removals import Removals
 from poolmgr.model.node import GARBAGE_WHEN_UNLOCKED, Node, NodeState
 from poolmgr.model.request import RequestState
-from poolmgr.model.server import Listing, Server
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.policy import leaks, retire
 from poolmgr.store.api import Lock
@@ -35,8 +35,8 @@ class Retirement:
         self._removals = removals
         self._room_made = room_made
         self._not_before: dict[str, float] = {}  # node id -> when to try again (someone had it locked)
-        self._next_sweep = 0.0
-        self._sweep_since: float | None = None  # a sweep waits for a listing begun after this
+        self._next_ageing = 0.0
+        self._losses = Round(context.servers)
         self._lost: leaks.Sightings = {}
 
     # Records
@@ -132,17 +132,13 @@ class Retirement:
 
     def sweep(self, now: float) -> float:
         """Ageing and lost servers, each sweep_interval; returns when to look again (monotonic seconds)."""
-        if self._sweep_since is None:
-            if now < self._next_sweep:
-                return self._next_sweep
-            self._sweep_since = now
-            self._next_sweep = now + self._context.tuning.sweep_interval
+        interval = self._context.tuning.sweep_interval
+        if now >= self._next_ageing:
+            self._next_ageing = now + interval
             self._age(now)
-        servers = self._context.servers.since(self._sweep_since)
-        if servers is not None:
-            self._sweep_since = None
-            self._retire_lost(servers, now)
-        return self._next_sweep
+        if self._losses.ready(now, interval):
+            self._retire_lost(now)
+        return min(self._next_ageing, self._losses.next)
 
     def _age(self, now: float) -> None:
         context = self._context
@@ -168,9 +164,11 @@ class Retirement:
         for node in stillborn:
             self._delete(node, (NodeState.INIT,), now)
 
-    def _retire_lost(self, servers: Listing[Server], now: float) -> None:
+    def _retire_lost(self, now: float) -> None:
         """Free nodes without a server are for nobody; two listings must agree."""
-        context = self._context
+        context, servers = self._context, self._context.servers.whole
+        if servers is None:
+            return
         with context.store.reading() as snapshot:
             lost = leaks.lost_nodes(servers, snapshot, context.name)
             self._lost = leaks.sighted(self._lost, lost, servers.started_at)

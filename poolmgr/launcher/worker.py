@@ -154,7 +154,6 @@ class ProviderWorker:
             launching = [launch.node.id for launch in self._requests.launches]
             dues.append(self._retirement.sweep(now))
             dues.append(self._leaks.sweep(now, launching))
-            dues.append(self._leaks.sweep_ports(now, launching))
             dues.append(context.marks.advance(now))
             rate = context.config.provider.rate
             dues += [

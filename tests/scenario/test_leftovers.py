@@ -138,6 +138,21 @@ def test_volumes_of_dead_nodes_are_swept_and_no_others() -> None:
     assert process.stats.leaks == [("one", "volumes")]
 
 
+def test_a_service_that_is_away_keeps_us_from_sweeping_its_own_things_only() -> None:
+    site = site_of({"kind": "http-503", "operations": ["block-storage.*", "network.*"]})
+    cloud = site.world.clouds["one"]
+    dead = Owner(provider="one", node_id="0000999999", deployment=site.client.deployment())
+    with cloud.lock:
+        cloud.compute.put_foreign(name="np", metadata=dead.metadata(), networks=[])
+        cloud.volumes.create(size_gib=1, metadata=dead.metadata())
+    site.start()
+    site.run(seconds=100)
+    assert site.count("servers") == 0
+    assert site.count("volumes") == 1
+    cloud.faults.clear()
+    assert site.run(site.is_clean, seconds=200), site.left()
+
+
 def test_requests_wait_for_volumes_as_for_anything_limited() -> None:
     clouds = {"one": {"boot": 2.0, "quota": {"volumes": 3, "gigabytes": 1000}}}
     site = Site(clouds, [provider("one", VOLUME)])

@@ -8,7 +8,7 @@ import pytest
 
 from poolmgr.errors import CloudUnavailable
 from poolmgr.launcher.jobs import Jobs
-from poolmgr.launcher.listings import SharedListing
+from poolmgr.launcher.listings import Round, SharedListing
 from poolmgr.model.server import Listing
 from poolmgr.policy.tuning import Tuning
 from tests.fakes import FakeClock, ManualExecutor
@@ -233,3 +233,34 @@ def test_all_being_well_is_not_worth_a_line(cloud, caplog):
         cloud.clock.advance(60.0)
         cloud.poll()
     assert caplog.records == []
+
+
+def test_a_round_waits_for_a_listing_that_begins_when_it_is_due(cloud):
+    cloud.poll()
+    cloud.clock.advance(5.0)
+    rounds = Round(cloud.listing)
+    assert not rounds.ready(5.2, 60.0)
+    assert (
+        rounds.next == math.inf
+    )  # nothing to be asked for until the listing is there, however long that takes
+    assert not rounds.ready(300.0, 60.0)
+    assert rounds.next == math.inf
+    cloud.clock.advance(1.0)
+    cloud.poll()
+    assert rounds.ready(6.5, 60.0)
+    assert not rounds.ready(6.5, 60.0)
+    assert rounds.next == pytest.approx(65.2)
+    assert not rounds.ready(65.2, 60.0)
+    assert rounds.next == math.inf
+
+
+def test_a_round_of_several_kinds_wants_all_of_them_at_once(cloud):
+    other = Cloud()
+    rounds = Round(cloud.listing, other.listing)
+    assert not rounds.ready(0.0, 60.0)
+    for one in (cloud, other):
+        assert not rounds.ready(0.1, 60.0)
+        assert one.listing.poll_if_wanted(0.0) == math.inf
+        one.executor.run_all()
+        one.jobs.deliver()
+    assert rounds.ready(0.5, 60.0)
