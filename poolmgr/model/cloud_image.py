@@ -83,6 +83,7 @@ class CloudImage:
     status: ImageStatus
     status_text: str = ""  # the cloud's own word, for logs
     size: int | None = None  # bytes; None until there are some
+    virtual_size: int | None = None  # bytes of the disk in it; None where the cloud does not tell
     md5: str = ""  # "" where the cloud does not tell
     hash_algo: str = ""  # "sha512" mostly
     hash_value: str = ""

@@ -8,13 +8,15 @@ from poolmgr.config.settings import CloudNetwork, CloudService, NetworkApi
 from poolmgr.errors import (
     CloudUnavailable,
     ConfigError,
+    ImageGone,
+    NoCapacity,
     NotFound,
     OutcomeUnknown,
     OverQuota,
     Rejected,
 )
 from poolmgr.model.server import META_NODE_ID, Port, ServerStatus
-from tests.contract.clouds import METADATA, OWNER, CallsOf, Stage, clouds
+from tests.contract.clouds import IMAGE, METADATA, OWNER, CallsOf, Stage, clouds
 
 CREATE = "compute.POST.servers"
 
@@ -135,6 +137,107 @@ def test_ports_in_advance_need_a_network_service():
         stage = login(settings={"port_mode": "precreate", "services": absent})
         with pytest.raises(ConfigError, match="port_mode precreate"):
             stage.cloud.connect()
+
+
+# -- boot volumes ----------------------------------------------------------------------------------------
+
+
+def test_an_image_that_does_not_fit_on_the_volume_is_refused_before_anything_is_made():
+    with clouds("nat", images=[{"name": IMAGE, "min_disk": 10}]) as (_, login):
+        stage = login()
+        with pytest.raises(Rejected, match="needs a volume of 10 GiB, volume-size is 5"):
+            stage.cloud.create_server(stage.spec(boot_from_volume=True, volume_gib=5))
+        assert stage.left() == (0, 0, 0)
+        stage.boot(boot_from_volume=True, volume_gib=10)
+        stage.boot("np2", boot_from_volume=True, volume_gib=10)
+        assert stage.far.calls["image.GET.image"] == 1
+
+
+def test_an_image_of_which_the_size_is_not_told_is_left_to_the_cloud():
+    with clouds("nat") as (_, login):
+        stage = login()
+        stage.strike("http-503", operations=["image.GET.image"])
+        assert stage.boot(boot_from_volume=True).volumes
+
+
+def test_a_volume_of_an_image_that_is_gone():
+    with clouds("nat") as (_, login):
+        stage = login()
+        gone = {"image": "7f3f6c7e-0000-4000-8000-000000000000", "image_is_id": True}
+        with pytest.raises(ImageGone):
+            stage.cloud.create_server(stage.spec(boot_from_volume=True, **gone))
+
+
+@pytest.fixture
+def filled():
+    """A cloud whose servers boot from volumes that are made in advance."""
+    with clouds() as (_, login):
+        yield login(settings={"volume_mode": "precreate"})
+
+
+def volumes(stage: Stage) -> int:
+    return int(stage.counts()["volumes"])
+
+
+def test_a_volume_in_advance_bears_its_owner_from_the_start_and_goes_with_its_server(filled):
+    stage = filled
+    server_id = stage.cloud.create_server(
+        stage.spec(boot_from_volume=True, volume_gib=30, volume_type="fast")
+    )
+    (volume,) = stage.cloud.list_volumes().items.values()
+    assert (volume.owner.same(OWNER), volume.name, volume.size_gib) == (True, OWNER.tag(), 30)
+    stage.clock.advance(5.0)
+    server = stage.cloud.list_servers().items[server_id]
+    assert server.volumes == (volume.id,)
+    stage.remove(server)
+    assert volumes(stage) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"kind": "error-volume"}, NoCapacity),
+        ({"kind": "quota", "operations": ["block-storage.POST.volumes"]}, OverQuota),
+        ({"kind": "http-500", "operations": ["block-storage.POST.volumes"]}, CloudUnavailable),
+        ({"kind": "refuse", "operations": [CREATE], "status": 400, "message": "no"}, Rejected),
+    ],
+)
+def test_a_failed_create_leaves_no_volume(filled, fault, error):
+    spec = filled.spec(boot_from_volume=True)
+    filled.strike(fault.pop("kind"), times=1, **fault)
+    with pytest.raises(error):
+        filled.cloud.create_server(spec)
+    filled.clock.advance(5.0)
+    assert (filled.left(), filled.cloud.list_volumes().items) == ((0, 0, 0), {})
+
+
+def test_a_volume_whose_answer_was_lost_is_used(filled):
+    filled.strike("lost-answer", operations=["block-storage.POST.volumes"], times=1)
+    server = filled.boot(boot_from_volume=True)
+    assert list(server.volumes) == list(filled.cloud.list_volumes().items)
+
+
+def test_a_volume_that_is_never_filled_is_given_up(filled):
+    filled.strike("stuck-volume")
+    with pytest.raises(NoCapacity, match="is still creating after 900 s"):
+        filled.cloud.create_server(filled.spec(boot_from_volume=True))
+
+
+def test_closing_ends_the_wait_for_a_volume(filled):
+    filled.strike("stuck-volume")
+    spec = filled.spec(boot_from_volume=True)
+    filled.clock.after(10.0, filled.cloud.close)
+    with pytest.raises(CloudUnavailable, match="stopped"):
+        filled.cloud.create_server(spec)
+
+
+def test_a_server_without_an_answer_keeps_its_volume(filled):
+    filled.strike("lost-answer", times=1)
+    with pytest.raises(OutcomeUnknown):
+        filled.cloud.create_server(filled.spec(boot_from_volume=True))
+    filled.clock.advance(5.0)
+    (server,) = filled.cloud.list_servers().items.values()
+    assert list(server.volumes) == list(filled.cloud.list_volumes().items)
 
 
 # -- floating IPs of nova --------------------------------------------------------------------------------

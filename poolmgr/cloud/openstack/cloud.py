@@ -33,7 +33,7 @@ from poolmgr.cloud.openstack.upload_attempt import UploadPolicy
 from poolmgr.cloud.openstack.upload_wire import UploadGate
 from poolmgr.cloud.openstack.volumes import Volumes
 from poolmgr.config.settings import CloudSettings, NetworkApi
-from poolmgr.errors import ConfigError, NotSupported, PoolmgrError
+from poolmgr.errors import ConfigError, PoolmgrError
 from poolmgr.model.cloud_image import CloudImage, ImageSpec, StagedObject, UploadProgress
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import (
@@ -133,7 +133,15 @@ class OpenStackCloud:
         self._poll = ServerPoll(
             settings.name, settings.server_poll, self._compute, self._reading.reader, clock
         )
-        self._creator = Creator(settings, self._compute, self._networks, self._images)
+        self._creator = Creator(
+            settings,
+            self._compute,
+            self._networks,
+            self._images,
+            self._volumes,
+            clock=clock,
+            closed=self._limiter.closed,
+        )
         self._neutron_ips = NeutronFloatingIps(settings, self._networks)
         self._floating_ips: FloatingIps = self._neutron_ips
         if settings.floating_ip_source is NetworkApi.NOVA:
@@ -147,7 +155,6 @@ class OpenStackCloud:
 
     def connect(self) -> CloudInfo:
         settings = self._settings
-        refuse_unsupported(settings)
         Owner(
             provider=self.provider_name, node_id="0" * 32, deployment=self.deployment
         ).tag()  # is it too long?
@@ -294,14 +301,6 @@ class OpenStackCloud:
     def _nothing(self) -> Listing[Any]:
         now = self._clock.monotonic()
         return Listing(items={}, started_at=now, finished_at=now)
-
-
-def refuse_unsupported(settings: CloudSettings) -> None:
-    """Raises NotSupported for what clouds.yaml asks of us and we do not do yet."""
-    if settings.volume_mode != "nova":
-        raise NotSupported(
-            f"cloud {settings.name}: volume_mode {settings.volume_mode} is not supported yet: use nova"
-        )
 
 
 def check_networks(settings: CloudSettings, topology: Topology) -> None:

@@ -1,17 +1,17 @@
 """Making a server: names become ids, then one call makes it (cloud.md 3.3, 3.6).
 
-With `port_mode: precreate` its ports come first, each with its owner's tag, so a crash between any two calls leaves
-only what can be found. Nova never deletes such ports: a failed create does it here, and for a server that is gone
-whoever deleted it (`Port.owner`). After a create call without an answer they stay, since a server may have them.
+Everything that can be judged before is judged before anything is made.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from poolmgr.cloud.openstack.ahead import Ahead
 from poolmgr.cloud.openstack.boot import create_body
 from poolmgr.cloud.openstack.compute import Compute
 from poolmgr.cloud.openstack.errors import StaleName, in_name_of
@@ -19,12 +19,17 @@ from poolmgr.cloud.openstack.floating import GuestPort
 from poolmgr.cloud.openstack.image import Images
 from poolmgr.cloud.openstack.network import Networks
 from poolmgr.cloud.openstack.topology import Network, groups_for_all, networks_to_attach
+from poolmgr.cloud.openstack.volumes import Volumes
 from poolmgr.config.settings import CloudSettings, NetworkApi
-from poolmgr.errors import CloudError, CloudUnavailable, ImageGone, NotFound, OutcomeUnknown, Rejected
-from poolmgr.model.server import ServerSpec, owner_of_metadata
+from poolmgr.errors import CloudError, ImageGone, NotFound, OutcomeUnknown, Rejected
+from poolmgr.model.cloud_image import CloudImage
+from poolmgr.model.server import ServerSpec
 from poolmgr.model.trouble import Trouble
+from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
+
+GIB = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +43,25 @@ class Made:
 class Creator:
     """Makes servers in one cloud."""
 
-    def __init__(self, settings: CloudSettings, compute: Compute, networks: Networks, images: Images) -> None:
+    def __init__(
+        self,
+        settings: CloudSettings,
+        compute: Compute,
+        networks: Networks,
+        images: Images,
+        volumes: Volumes,
+        *,
+        clock: Clock,
+        closed: threading.Event,
+    ) -> None:
         self._settings = settings
         self._compute = compute
         self._networks = networks
         self._images = images
+        self._volumes = volumes
+        self._clock = clock
+        self._closed = closed
+        self._disk_needs: dict[str, int] = {}  # GiB by image id
 
     def create(self, spec: ServerSpec) -> Made:
         """See `Cloud.create_server`."""
@@ -67,72 +86,73 @@ class Creator:
         if image_id is None:
             message = f"cloud {self._settings.name}: no active image {spec.image}"
             raise Trouble.IMAGE_UNKNOWN.error(Rejected, message)
+        self._check_volume(spec, image_id)
         groups = self._groups(spec)
-        if not self._networks.present():
-            networks = [{"uuid": name} for name in spec.networks]
-            left_to_nova = "auto" if self._compute.microversion() else None
-            return self._made(spec, image_id, networks or left_to_nova, groups)
-        chosen = networks_to_attach(spec.networks, self._settings.networks, self._networks.topology())
-        if self._settings.port_mode == "precreate":
-            return self._create_with_ports(spec, image_id, chosen, groups)
-        networks = [{"uuid": network.id} for network in chosen]
-        return self._made(spec, image_id, networks, groups_for_all(chosen, groups))
-
-    def _made(
-        self,
-        spec: ServerSpec,
-        image_id: str,
-        networks: Sequence[Mapping[str, str]] | str | None,
-        groups: Sequence[str],
-    ) -> Made:
-        body = self._body(spec, image_id=image_id, networks=networks, groups=groups)
-        return Made(server_id=self._compute.create(body))
-
-    def _body(self, spec: ServerSpec, **more: Any) -> dict[str, Any]:
-        microversion, items = self._compute.microversion(), self._compute.metadata_items
-        return create_body(spec, microversion=microversion, metadata_items=items, **more)
-
-    def _create_with_ports(
-        self, spec: ServerSpec, image_id: str, chosen: Sequence[Network], groups: Sequence[str]
-    ) -> Made:
-        owner = owner_of_metadata(spec.metadata)
-        if owner is None:
-            raise Rejected(
-                f"cloud {self._settings.name}: port_mode precreate: the metadata of {spec.name} names no owner, "
-                "so its ports could not be told from others"
-            )
-        body = self._body(spec, image_id=image_id, networks=None, groups=())
-        made: list[GuestPort] = []
+        chosen = self._chosen(spec)
+        ports_ahead = chosen is not None and self._settings.port_mode == "precreate"
+        volume_ahead = spec.boot_from_volume and self._settings.volume_mode == "precreate"
+        body = create_body(
+            replace(spec, volume_type=None) if volume_ahead else spec,
+            image_id=image_id,
+            networks=self._plugs(spec, chosen),
+            groups=groups if chosen is None else () if ports_ahead else groups_for_all(chosen, groups),
+            microversion=self._compute.microversion(),
+            metadata_items=self._compute.metadata_items,
+        )
+        ahead = self._ahead(spec)
         try:
-            for network in chosen:
-                made.append(self._port(network, owner.tag(), groups))  # noqa: PERF401 - those made count
-            body["server"]["networks"] = [{"port": port.id} for port in made]
-            return Made(server_id=self._compute.create(body), ports=tuple(made))
+            if volume_ahead:
+                body["server"]["block_device_mapping_v2"] = [ahead.boot_volume(image_id)]
+            if ports_ahead and chosen is not None:
+                body["server"]["networks"] = [ahead.port(network, groups) for network in chosen]
+            return Made(server_id=self._compute.create(body), ports=tuple(ahead.ports))
         except OutcomeUnknown:
-            raise  # a server may have them
+            raise  # a server may have what was made ahead
         except CloudError:
-            self._delete_ports(port.id for port in made)
+            ahead.discard()
             raise
 
-    def _port(self, network: Network, tag: str, groups: Sequence[str]) -> GuestPort:
-        """A port of ours. Raises CloudUnavailable, not OutcomeUnknown: no server can have come of it."""
-        try:
-            return self._networks.create_port(
-                network.id, tag=tag, groups=groups if network.port_security else ()
-            )
-        except OutcomeUnknown as error:
-            try:
-                self._delete_ports(self._networks.unbound_ports(tag))
-            except CloudError as second:
-                log.warning("a port %s may be left behind for the janitor: %s", tag, second)
-            raise CloudUnavailable(str(error), request_id=error.request_id) from error
+    def _chosen(self, spec: ServerSpec) -> tuple[Network, ...] | None:
+        """The networks it gets; None where there is no Network service to name them."""
+        if not self._networks.present():
+            return None
+        return networks_to_attach(spec.networks, self._settings.networks, self._networks.topology())
 
-    def _delete_ports(self, port_ids: Iterable[str]) -> None:
-        for port_id in port_ids:
+    def _plugs(
+        self, spec: ServerSpec, chosen: Sequence[Network] | None
+    ) -> Sequence[Mapping[str, str]] | str | None:
+        if chosen is not None:
+            return [{"uuid": network.id} for network in chosen]
+        named = [{"uuid": name} for name in spec.networks]
+        return named or ("auto" if self._compute.microversion() else None)
+
+    def _ahead(self, spec: ServerSpec) -> Ahead:
+        return Ahead(
+            spec, networks=self._networks, volumes=self._volumes, clock=self._clock, closed=self._closed
+        )
+
+    def _check_volume(self, spec: ServerSpec, image_id: str) -> None:
+        """Raises Rejected if the image does not fit on the volume, ImageGone if it is not there."""
+        if not spec.boot_from_volume:
+            return
+        needed = self._disk_needs.get(image_id)
+        if needed is None:
             try:
-                self._networks.delete_port(port_id)
+                needed = self._disk_needs[image_id] = disk_need(self._images.get(image_id))
+            except NotFound as error:
+                raise Trouble.IMAGE_GONE.error(
+                    ImageGone, error.message, request_id=error.request_id
+                ) from error
             except CloudError as error:
-                log.warning("port %s is left behind for the janitor: %s", port_id, error)
+                log.info(
+                    "cloud %s: the size of image %s is not known: %s", self._settings.name, image_id, error
+                )
+                return
+        if spec.volume_gib < needed:
+            raise Rejected(
+                f"cloud {self._settings.name}: image {image_id} needs a volume of {needed} GiB, volume-size is "
+                f"{spec.volume_gib}"
+            )
 
     def _groups(self, spec: ServerSpec) -> tuple[str, ...]:
         """Security groups as nova takes them: ids where neutron has them, names where nova does."""
@@ -148,3 +168,9 @@ class Creator:
         self._compute.drop_caches()
         self._networks.drop_caches()
         self._images.drop_caches()
+
+
+def disk_need(image: CloudImage) -> int:
+    """GiB that a volume of the image must have at least (Block Storage API v3, "Create a volume")."""
+    largest = max(image.size or 0, image.virtual_size or 0)
+    return max(image.min_disk_gib, math.ceil(largest / GIB))

@@ -169,10 +169,12 @@ RULES: tuple[Rule, ...] = (
     _rule(
         ImageGone,
         *(400, 404),
-        services=frozenset({"compute"}),  # to the image service itself it is a plain NotFound
+        services=frozenset(
+            {"compute", "block-storage"}
+        ),  # to the image service itself it is a plain NotFound
         trouble=Trouble.IMAGE_GONE,
         text=r"can not find requested image|image \S+ (could not be found|is unacceptable|is not active)"
-        r"|no image found with id",
+        r"|no image found with id|invalid image identifier",
     ),
     _rule(AlreadyBound, 409, text=r"FloatingIPPortAlreadyAssociated|already has a floating ip"),
     _rule(

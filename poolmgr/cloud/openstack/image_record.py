@@ -51,6 +51,7 @@ def image_of(raw: Mapping[str, Any]) -> CloudImage:
         status=_status(text),
         status_text=text,
         size=_number(raw.get("size")),
+        virtual_size=_number(raw.get("virtual_size")),
         md5=str(raw.get("checksum") or ""),
         hash_algo=str(raw.get("os_hash_algo") or ""),
         hash_value=str(raw.get("os_hash_value") or ""),

@@ -10,7 +10,7 @@ from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.quota import limits_of, volume_quotas
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.timestamps import epoch_of
-from poolmgr.errors import NotFound
+from poolmgr.errors import CloudUnavailable, NotFound, OutcomeUnknown
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import Listing, Owner, Quota, Volume, owner_of_metadata
 from poolmgr.runtime.clock import Clock
@@ -50,6 +50,38 @@ class Volumes:
             finished_at=self._clock.monotonic(),
             complete=pages.complete,
         )
+
+    def get(self, volume_id: str) -> Volume:
+        """Raises NotFound."""
+        found = self._service.get(f"/volumes/{volume_id}").json().get("volume")
+        if not isinstance(found, dict) or "id" not in found:
+            raise CloudUnavailable(f"block-storage: volume {volume_id}: the answer has no volume in it")
+        return volume_of(found)
+
+    def create(self, image_id: str, *, size_gib: int, volume_type: str | None, owner: Owner) -> str:
+        """A volume of the image that bears the owner's mark; its id, while it is being filled.
+
+        Raises OverQuota, ImageGone, NotFound (the type), Rejected, OutcomeUnknown.
+        """
+        wanted: dict[str, Any] = {
+            "name": owner.tag(),
+            "size": size_gib,
+            "imageRef": image_id,
+            "metadata": owner.metadata(),
+        }
+        if volume_type is not None:
+            wanted["volume_type"] = volume_type
+        answer = self._service.post("/volumes", {"volume": wanted})
+        volume = (answer.document() or {}).get("volume")
+        if not isinstance(volume, dict) or not volume.get("id"):
+            raise OutcomeUnknown(f"{answer.call}: {answer.status} without a volume's id")
+        return str(volume["id"])
+
+    def unattached(self, owner: Owner) -> tuple[str, ...]:
+        """Ids of the volumes of this very owner and attempt that no server has."""
+        pages = self._service.list("/volumes/detail", "volumes", {"name": owner.tag()})
+        found = map(volume_of, pages.items)
+        return tuple(v.id for v in found if v.owner == owner and not v.server_ids)
 
     def mark(self, volume_id: str, owner: Owner) -> None:
         """Add the owner to the volume's metadata; what else is there stays."""

@@ -7,11 +7,10 @@ import pytest
 from poolmgr.cloud.openstack.cloud import (
     check_networks,
     check_without_network,
-    refuse_unsupported,
 )
 from poolmgr.cloud.openstack.topology import Network, Topology
 from poolmgr.config.settings import CloudNetwork, CloudSettings, NetworkApi
-from poolmgr.errors import ConfigError, NotSupported
+from poolmgr.errors import ConfigError
 
 NAT = Topology(
     networks={
@@ -35,22 +34,6 @@ def cloud(**more):
 def test_what_needs_a_network_service_is_refused_without_one(settings, words):
     with pytest.raises(ConfigError, match=f"cloud north: .*{words}"):
         check_without_network(settings)
-
-
-@pytest.mark.parametrize(
-    ("settings", "word"),
-    [
-        (cloud(volume_mode="precreate"), "volume_mode precreate"),
-    ],
-)
-def test_settings_that_ask_for_what_is_not_done_yet(settings, word):
-    with pytest.raises(NotSupported, match=f"{word}.* not supported yet"):
-        refuse_unsupported(settings)
-
-
-def test_other_settings_pass():
-    refuse_unsupported(cloud())
-    refuse_unsupported(cloud(server_poll="full", floating_ip_source=NetworkApi.NOVA))
 
 
 def test_other_settings_need_no_network_service():
