@@ -80,9 +80,10 @@ class Objects:
     def __init__(self, clouds_yaml: Path, cloud: str) -> None:
         self._session = keystone_session(clouds_yaml, cloud)
 
-    def names(self) -> Iterator[str]:
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """(container/object, bytes of its own) of all; a manifest has none."""
         where = {"service_type": "object-store", "interface": "public"}
         for container in self._session.get("?format=json", endpoint_filter=where).json():
             path = f"/{container['name']}?format=json"
             for thing in self._session.get(path, endpoint_filter=where).json():
-                yield f"{container['name']}/{thing['name']}"
+                yield f"{container['name']}/{thing['name']}", thing["bytes"]

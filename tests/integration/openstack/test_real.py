@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from poolmgr.errors import NotFound
+import poolmgr.cloud
+from poolmgr.cli.main import main
+from poolmgr.errors import CloudError, NotFound
+from poolmgr.model.cloud_image import ImageOwner, ImageSpec, UploadPhase
 from poolmgr.model.server import ServerStatus
-from tests.integration.openstack.site import Site, eventually
+from tests.integration.openstack.admin import Objects
+from tests.integration.openstack.site import CLOUDS_YAML, DEPLOYMENT, Site, eventually
 
 pytestmark = pytest.mark.openstack
 
@@ -46,3 +52,62 @@ def test_two_projects_do_not_see_each_other(projects, site):
     with pytest.raises(NotFound):
         other.cloud.get_server(server_id)
     site.remove(server_id, owner)
+
+
+def test_one_call_gives_a_server_with_an_address_and_another_takes_it_all_back(admin, monkeypatch):
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(CLOUDS_YAML))
+    before = admin.left()
+    with poolmgr.cloud.connect("pool-b") as cloud:
+        made = cloud.create_server("suite", image="fake-image", flavor="m1.nano", networks=["private"])
+        assert made.status is ServerStatus.ACTIVE
+        assert made.addresses.interface_ip == made.addresses.floating_v4 != ""
+        calls = dict(cloud.calls)
+        assert calls["compute.POST.servers"] == 1
+        assert calls["network.POST.floatingips"] == 1
+        cloud.delete_server("suite")
+    assert admin.left() == before
+
+
+def test_a_create_that_fails_leaves_nothing(admin, monkeypatch):
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(CLOUDS_YAML))
+    before = admin.left()
+    with poolmgr.cloud.connect("pool-b") as cloud, pytest.raises(CloudError, match="suite"):
+        cloud.create_server("suite", image="fake-image", flavor="m1.nano", networks=["private"], az="broken")
+    assert admin.left() == before
+
+
+@pytest.mark.parametrize("name", ["pool-a", "pool-b", "pool-c"])
+def test_the_doctor_finds_the_projects_as_they_are(name, monkeypatch, capsys):
+    """Each sees two networks of which one has to be named, which the doctor says; else a server could be made."""
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(CLOUDS_YAML))
+    status = main(["cloud", "show", name, "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert status == (0 if report["could_launch"] else 1)
+
+
+def test_a_large_object_goes_to_the_object_store_in_segments_and_leaves_it_again(site, tmp_path):
+    """Glance gives tasks to administrators only: the import is refused, and what was staged has to go."""
+    objects = Objects(CLOUDS_YAML, site.settings.name)
+    disk = tmp_path / "large.raw"
+    with disk.open("wb") as file:
+        file.truncate(70 << 20)  # more than the store takes in one piece
+    spec = ImageSpec(
+        name="suite-large",
+        path=str(disk),
+        size=disk.stat().st_size,
+        disk_format="raw",
+        owner=ImageOwner(provider=site.name, image="suite", build="1", upload="large", deployment=DEPLOYMENT),
+    )
+    seen = []
+
+    def told(progress):
+        if progress.phase is UploadPhase.IMPORTING and not seen:
+            seen.extend(objects.sizes())
+
+    with site.variant(image_api_use_tasks=True) as uploading, pytest.raises(CloudError, match="tasks"):
+        uploading.cloud.upload_image(spec, progress=told)
+    sizes = dict(seen)
+    assert sum(size for name, size in sizes.items() if "_segments/" in name) == spec.size
+    assert max(sizes.values()) <= 64 << 20
+    assert dict(objects.sizes()) == {}
+    assert not [i for i in site.cloud.list_images().items.values() if i.owner == spec.owner]
