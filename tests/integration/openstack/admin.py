@@ -81,7 +81,7 @@ class Objects:
         self._session = keystone_session(clouds_yaml, cloud)
 
     def sizes(self) -> Iterator[tuple[str, int]]:
-        """(container/object, bytes of its own) of all; a manifest has none."""
+        """(container/object, bytes) of all; a manifest is listed with the size of the whole."""
         where = {"service_type": "object-store", "interface": "public"}
         for container in self._session.get("?format=json", endpoint_filter=where).json():
             path = f"/{container['name']}?format=json"
