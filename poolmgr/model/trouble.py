@@ -235,8 +235,60 @@ class Trouble(enum.Enum):
     )
 
     # -- what only the doctor sees ---------------------------------------------------------------------------
-    NOT_SUPPORTED = "not-supported", "change what the message names in clouds.yaml"
     CLOCK_SKEW = (
         "clock-skew",
         "set this machine's clock (chrony, NTP), or tell the cloud's operator: tokens and signatures end by it",
+    )
+    PROJECT_REFUSED = (
+        "project-refused",
+        "set project_name (or project_id) in clouds.yaml to one that the login may use, or ask for a role in it",
+    )
+    ADMIN_LOGIN = (
+        "admin-login",
+        "use a login that has only the role `member`: an administrator's mistakes cost more",
+    )
+    SHORT_TOKENS = "short-tokens", "ask the cloud's operator for tokens that live for an hour at least"
+    UNENCRYPTED = "unencrypted", "use the https:// URL of the cloud, if it has one"
+    CERTIFICATE_UNCHECKED = (
+        "certificate-unchecked",
+        "remove `verify: false` from clouds.yaml, and set cacert if the authority is not a known one",
+    )
+    CERTIFICATE_ENDS = "certificate-ends", "have the cloud's operator renew it"
+    NO_NETWORK_SERVICE = (
+        "no-network-service",
+        "nothing, if that is so: networks and floating IPs follow other rules",
+    )
+    NO_VOLUMES = "no-volumes", "leave boot-from-volume out of the labels for this cloud"
+    NO_FLAVORS = (
+        "no-flavors",
+        "have the cloud's operator make flavors public, or give the project access to some",
+    )
+    ONLY_DISKLESS = (
+        "only-diskless",
+        "set boot-from-volume: true and a volume-size in the labels for this cloud",
+    )
+    ZONE_DOWN = "zone-down", "leave it out of the pool's availability-zones, or ask the cloud's operator"
+    NO_IPV6_ROUTE = (
+        "no-ipv6-route",
+        "give this machine a way to the IPv6 internet, or a network with IPv4 to the servers",
+    )
+    PRIVATE_ONLY = (
+        "private-only",
+        (
+            "see that they can be reached from this machine, then set private: true; else join their network to an "
+            "external one by a router, for floating IPs"
+        ),
+    )
+    SSH_CLOSED = (
+        "ssh-closed",
+        (
+            "let TCP port 22 in (`openstack security group rule create --dst-port 22 <group>`), or name another group "
+            "in the pool's security-groups"
+        ),
+    )
+    QUOTA_FULL = "quota-full", "delete what nobody needs, or ask the cloud's operator for a larger quota"
+    CALL_REFUSED = "call-refused", "the cloud's own words say why"
+    UNREADABLE = (
+        "unreadable",
+        "the answer is not as the API reference has it: run again with --debug, and report it",
     )

@@ -106,10 +106,25 @@ def group(call: Call, group: SecurityGroup) -> dict[str, Any]:
         "id": group.id,
         "name": group.name,
         "description": group.description,
-        "security_group_rules": [],
+        "security_group_rules": [_rule(group, way) for way in ("egress", "ingress")],
         "stateful": True,
         "tags": [],
         **_tenant(call),
+    }
+
+
+def _rule(group: SecurityGroup, direction: str) -> dict[str, Any]:
+    """All groups let everything pass, as the guests of a pretend cloud can be reached from anywhere."""
+    return {
+        "id": f"{group.id}-{direction}",
+        "security_group_id": group.id,
+        "direction": direction,
+        "ethertype": "IPv4",
+        "protocol": None,
+        "port_range_min": None,
+        "port_range_max": None,
+        "remote_ip_prefix": None,
+        "remote_group_id": None,
     }
 
 

@@ -13,6 +13,7 @@ from poolmgr.cli.cloud import (
     inventory,
     list_servers,
     profiles,
+    show,
 )
 from poolmgr.cli.commandline import Subcommands
 
@@ -20,6 +21,7 @@ DESCRIPTION = """\
 Work with the clouds of clouds.yaml. Neither ZooKeeper nor a configuration file of poolmgr is needed. The files are
 looked for in the working directory, ~/.config/openstack and /etc/openstack.
 
+  poolmgr cloud show north
   poolmgr cloud profiles
   poolmgr cloud config north --explain
   poolmgr cloud create-server north my-server --image debian-12 --flavor small
@@ -29,6 +31,7 @@ looked for in the working directory, ~/.config/openstack and /etc/openstack.
 
 #: Each module adds its own part of the command line with `add_to`.
 VERBS = (
+    show,
     config,
     profiles,
     create_server,

@@ -16,6 +16,7 @@ from poolmgr.cloud.library.making import Making
 from poolmgr.cloud.library.parts import parts_of
 from poolmgr.cloud.library.records import Progress, Reach
 from poolmgr.cloud.library.removing import Removal
+from poolmgr.cloud.library.showing import show
 from poolmgr.cloud.library.undoing import undone_on_failure
 from poolmgr.cloud.library.wishes import checked_metadata, flavor_for, public_key_of
 from poolmgr.cloud.openstack import OpenStackCloud
@@ -25,6 +26,7 @@ from poolmgr.config.clouds import choose
 from poolmgr.config.settings import CloudSettings
 from poolmgr.errors import CloudUnavailable, NotFound, Refused, Rejected
 from poolmgr.model.cloud_image import CloudImage, ImageSpec, UploadProgress
+from poolmgr.model.cloud_report import CloudReport
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import (
     LIBRARY,
@@ -145,6 +147,13 @@ class Connection:
     def info(self) -> CloudInfo:
         """What is known of the cloud once logged in."""
         return self._cloud.connect()
+
+    def show(self, *, limit: float = 30.0) -> CloudReport:
+        """Everything that can be looked at without making anything, and what of it should worry somebody.
+
+        Takes at most `limit` seconds. Never raises for what the cloud does: what fails is told in the report.
+        """
+        return show(self._cloud, self._clock, limit=limit)
 
     def flavors(self) -> tuple[Flavor, ...]:
         """All flavors, by name; cached 5 minutes."""

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from poolmgr.cloud.openstack.topology import Network, Topology
-from poolmgr.config.settings import CloudNetwork
+from poolmgr.config.settings import CloudNetwork, CloudSettings
 from poolmgr.model.server import Addresses
 
 UNICAST_V6 = ipaddress.ip_network("2000::/3")
@@ -106,6 +106,22 @@ def roles_of(
     by_name = {**said, **{network.name: by_id[network.id] for network in topology.networks.values()}}
     ambiguous = {name: found for name, found in topology.by_name.items() if len(found) > 1}
     return Roles(by_name=by_name, by_id=by_id, ambiguous=ambiguous, topology=topology)
+
+
+def rules_for(settings: CloudSettings, topology: Topology, *, reachable_v6: bool) -> AddressRules:
+    """How addresses are told apart in a cloud with these networks."""
+    roles = roles_of(
+        settings.networks,
+        topology,
+        find_external=settings.use_external_network,
+        find_internal=settings.use_internal_network,
+    )
+    return AddressRules(
+        role=roles.role,
+        private=settings.private,
+        force_ipv4=settings.force_ipv4,
+        reachable_v6=reachable_v6,
+    )
 
 
 def _said(network: CloudNetwork) -> Role:

@@ -21,6 +21,7 @@ from poolmgr.cloud.openstack.floating_nova import NovaFloatingIps
 from poolmgr.cloud.openstack.gate import Gate, Timeouts
 from poolmgr.cloud.openstack.image_cloud import OpenStackImages
 from poolmgr.cloud.openstack.limiter import RateLimiter
+from poolmgr.cloud.openstack.login import without_scope
 from poolmgr.cloud.openstack.network import Networks
 from poolmgr.cloud.openstack.poll import ServerPoll
 from poolmgr.cloud.openstack.reading import Reading
@@ -28,6 +29,7 @@ from poolmgr.cloud.openstack.retry import Retrier, RetryPolicy
 from poolmgr.cloud.openstack.route import has_v6_route
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.session import Session
+from poolmgr.cloud.openstack.survey_sections import Parts
 from poolmgr.cloud.openstack.topology import Network, Topology
 from poolmgr.cloud.openstack.upload_attempt import UploadPolicy
 from poolmgr.cloud.openstack.upload_wire import UploadGate
@@ -108,11 +110,12 @@ class OpenStackCloud:
             on_call=on_call,
             counter=self._gate.counter,
         )
-        ids = new_id or (lambda: str(uuid.uuid4()))
+        self._new_id = ids = new_id or (lambda: str(uuid.uuid4()))
         self._session = Session(settings, self._gate, clock, new_id=ids, upload_gate=upload_gate)
         discovery = Discovery(self._session, settings, self._region, services, clock)
         retrier = Retrier(retry or RetryPolicy(), clock, rng or random.Random(), self._limiter.closed)
         self._discovery = discovery
+        self._retrier = retrier
         self._compute = Compute(Service("compute", self._session, discovery, retrier), clock)
         network = Service("network", self._session, discovery, retrier)
         self._networks = Networks(network, clock, self._session.project_id)
@@ -177,6 +180,27 @@ class OpenStackCloud:
             has_volumes=self._volumes.present(),
             precreates_ports=has_network and settings.port_mode == "precreate",
             project_is_dedicated=settings.project_is_dedicated,
+        )
+
+    def parts(self) -> Parts:
+        """What a survey of the cloud needs."""
+        return Parts(
+            settings=self._settings,
+            region=self._region,
+            reachable_v6=self._reading.reachable_v6,
+            clock=self._clock,
+            session=self._session,
+            discovery=self._discovery,
+            service=lambda name: Service(name, self._session, self._discovery, self._retrier),
+            compute=self._compute,
+            networks=self._networks,
+            images=self._images,
+            volumes=self._volumes,
+            plan=lambda: self._floating_ips.plan() if may_come_up(self._settings) else NatPlan(),
+            connect=self.connect,
+            unscoped=lambda: Session(
+                without_scope(self._settings), self._gate, self._clock, new_id=self._new_id
+            ),
         )
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from poolmgr.cloud.openstack.calls import ServiceMap
 from poolmgr.cloud.openstack.session import Answer, Session
 from poolmgr.cloud.openstack.versions import (
+    Listed,
     Version,
     best_microversion,
     endpoint_in,
@@ -113,6 +114,17 @@ class Discovery:
             self._entries.pop(service, None)
             return not known
 
+    def offered(self, service: str) -> tuple[Version, ...]:
+        """All versions that `service` lists, newest first; () where it lists none. Not cached: for people.
+
+        Raises as `find`, and CloudUnavailable.
+        """
+        endpoint = self.find(service)
+        if endpoint is None or service == "object-store":  # which has no version documents
+            return ()
+        root = root_of(endpoint.url)
+        return self._versions(service, root) or self._versions(service, endpoint.url)
+
     def _refreshed(self, service: str, old: _Entry | None) -> _Entry:
         now = self._clock.monotonic()
         try:
@@ -124,20 +136,28 @@ class Discovery:
 
     def _look(self, service: str) -> Endpoint | None:
         wanted = self._settings.service(service.replace("-", "_"))
-        url = self._url(service, wanted) if wanted.present else None
-        if url is None:
+        listed = self.listed(service)
+        if listed is None:
             return None
-        endpoint = self._versioned(service, wanted, url)
+        endpoint = self._versioned(service, wanted, listed.url)
         self._services.learn(endpoint.url, service)
         log.debug("cloud %s: %s is at %s, microversion %s", self._settings.name, service, *_words(endpoint))
         return endpoint
 
-    def _url(self, service: str, wanted: CloudService) -> str | None:
+    def listed(self, service: str) -> Listed | None:
+        """Where settings or catalog have `service`, before anything is asked of it; None if they have not.
+
+        Raises ConfigError, AuthFailed.
+        """
+        wanted = self._settings.service(service.replace("-", "_"))
+        if not wanted.present:
+            return None
         if wanted.endpoint_override:
-            return self._filled(wanted.endpoint_override).rstrip("/")
+            return Listed(url=self._filled(wanted.endpoint_override).rstrip("/"))
         access = self._session.access()
         if access is None:
-            return self._session.plugin_endpoint()
+            url = self._session.plugin_endpoint()
+            return Listed(url=url) if url else None
         if not access.has_service_catalog():
             message = f"cloud {self._settings.name}: {service}: the token has no catalog of services"
             raise Trouble.NO_PROJECT.error(AuthFailed, message)
@@ -175,17 +195,14 @@ class Discovery:
     def _compute(self, wanted: CloudService, url: str) -> Endpoint:
         project = self._project_in(url)
         bare = without_project(url, project)
-        candidates = [bare, root_of(bare)] if version_in_path(bare) else [bare]
         tail = f"/{project}" if bare != url.rstrip("/") else ""
-        for asked in dict.fromkeys(candidates):
-            fit = [v for v in self._versions("compute", asked) if v.number[0] == 2]
-            if not fit:
-                continue
-            ranged = next((v for v in fit if v.maximum), fit[0])
-            base = bare if version_in_path(bare) else versioned_url(asked, ranged)
-            if wanted.endpoint_override is None and version_in_path(base) == (2, 0) and ranged.maximum:
-                base = versioned_url(asked, ranged)  # an old catalog entry beside a newer service
-            return Endpoint(url=base + tail, microversion=self._microversion(wanted, ranged))
+        found = self._version_of_compute(bare, overridden=wanted.endpoint_override is not None)
+        if found is not None:
+            asked, version = found
+            base = bare if version_in_path(bare) else versioned_url(asked, version)
+            if wanted.endpoint_override is None and version_in_path(base) == (2, 0) and version.maximum:
+                base = versioned_url(asked, version)  # an old catalog entry beside a newer service
+            return Endpoint(url=base + tail, microversion=self._microversion(wanted, version))
         if wanted.default_microversion:
             message = (
                 f"cloud {self._settings.name}: compute: microversion {wanted.default_microversion} is asked for, and "
@@ -193,6 +210,22 @@ class Discovery:
             )
             raise Trouble.MICROVERSION_NOT_OFFERED.error(ConfigError, message)
         return Endpoint(url=url.rstrip("/"))
+
+    def _version_of_compute(self, bare: str, *, overridden: bool) -> tuple[str, Version] | None:
+        """(URL of a version document, what it offers); one with microversions if there is any.
+
+        An endpoint `/v2` tells only of itself, while the root tells of 2.1 too.
+        """
+        first = None
+        for asked in dict.fromkeys([bare, root_of(bare)]):
+            fit = [version for version in self._versions("compute", asked) if version.number[0] == 2]
+            ranged = next((version for version in fit if version.maximum), None)
+            if ranged is not None:
+                return asked, ranged
+            first = first or ((asked, fit[0]) if fit else None)
+            if first is not None and overridden:
+                return first
+        return first
 
     def _microversion(self, wanted: CloudService, version: Version) -> str | None:
         asked = wanted.default_microversion

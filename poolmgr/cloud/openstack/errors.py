@@ -204,7 +204,7 @@ RULES: tuple[Rule, ...] = (
     _rule(Rejected, 413, services=_IMAGE, trouble=Trouble.IMAGE_TOO_LARGE),
     _rule(Rejected, 501, 505),
     _rule(OutcomeUnknown, 408, *range(500, 600), methods=_POST),
-    _rule(CloudUnavailable, 408, *range(500, 600)),
+    _rule(CloudUnavailable, 408, *range(500, 600), trouble=Trouble.SERVICE_FAILS),
     _rule(Rejected),
 )
 

@@ -38,6 +38,15 @@ _DOMAINS = (
     "domain_name",
 )
 
+_SCOPE = (
+    "project_id",
+    "project_name",
+    "project_domain_id",
+    "project_domain_name",
+    "trust_id",
+    "system_scope",
+)
+
 Document = Mapping[str, Any]
 
 
@@ -109,6 +118,12 @@ def _with_domains(auth: Mapping[str, Any]) -> Mapping[str, Any]:
         if not any(auth.get(f"{what}_{kind}") for kind in ("id", "name")):
             filled |= {f"{what}_{kind}": auth.get(f"default_domain_{kind}") for kind in ("id", "name")}
     return filled
+
+
+def without_scope(settings: CloudSettings) -> CloudSettings:
+    """`settings` with a login for no project."""
+    kept = {name: value for name, value in settings.auth.items() if name not in _SCOPE}
+    return replace(settings, auth=kept)
 
 
 def login_error(settings: CloudSettings, error: ksa.ClientException | OSError, now: float) -> CloudError:

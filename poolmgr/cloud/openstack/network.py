@@ -188,7 +188,7 @@ class Networks:
     def _read_routers(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The project's routers and their interfaces; none where the cloud does not show them."""
         try:
-            fields = ["id", "external_gateway_info", "admin_state_up"]
+            fields = ["id", "name", "external_gateway_info", "admin_state_up"]
             routers = self._service.whole("/routers", "routers", {"fields": fields})
             if not any(raw.get("external_gateway_info") for raw in routers):
                 return routers, []

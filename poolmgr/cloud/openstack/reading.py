@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from poolmgr.cloud.openstack.addresses import AddressRules, addresses_of, roles_of
+from poolmgr.cloud.openstack.addresses import AddressRules, addresses_of, rules_for
 from poolmgr.cloud.openstack.compute import Compute
 from poolmgr.cloud.openstack.floating import GuestPort
 from poolmgr.cloud.openstack.network import Networks
@@ -31,7 +31,7 @@ class Reading:
         self._settings = settings
         self._compute = compute
         self._networks = networks
-        self._reachable_v6 = reachable_v6
+        self.reachable_v6 = reachable_v6
         self._held_rules: tuple[Topology, AddressRules] | None = None
         self._held_reader: ServerReader | None = None
 
@@ -48,19 +48,7 @@ class Reading:
         topology = self._networks.known_topology()
         held = self._held_rules
         if held is None or held[0] is not topology:
-            settings = self._settings
-            roles = roles_of(
-                settings.networks,
-                topology,
-                find_external=settings.use_external_network,
-                find_internal=settings.use_internal_network,
-            )
-            rules = AddressRules(
-                role=roles.role,
-                private=settings.private,
-                force_ipv4=settings.force_ipv4,
-                reachable_v6=self._reachable_v6,
-            )
+            rules = rules_for(self._settings, topology, reachable_v6=self.reachable_v6)
             held = self._held_rules = (topology, rules)
         return held[1]
 

@@ -45,6 +45,7 @@ class Router:
 
     id: str
     gateway_network_id: str | None
+    name: str = ""
     admin_up: bool = True
     subnet_ids: frozenset[str] = frozenset()
 
@@ -201,6 +202,7 @@ def router_of(raw: Mapping[str, Any], interfaces: Iterable[Mapping[str, Any]]) -
     return Router(
         id=raw["id"],
         gateway_network_id=gateway.get("network_id"),
+        name=raw.get("name") or "",
         admin_up=raw.get("admin_state_up") is not False,
         subnet_ids=frozenset(
             fixed["subnet_id"]

@@ -32,6 +32,16 @@ class Version:
     maximum: Microversion | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """An endpoint as a catalog lists it. Of an endpoint override only the URL is known, the rest is ""."""
+
+    url: str
+    type: str = ""
+    interface: str = ""
+    region: str = ""
+
+
 def versions_in(document: Mapping[str, Any]) -> tuple[Version, ...]:
     """The usable versions of a document in any of its three shapes, newest first."""
     entries = document.get("versions", document.get("version"))
@@ -133,8 +143,8 @@ def endpoint_in(
     name: str | None,
     interfaces: Sequence[str],
     region: str | None,
-) -> str | None:
-    """The URL a normalized (v3) `catalog` gives for the first of `types` and `interfaces` that it has.
+) -> Listed | None:
+    """What a normalized (v3) `catalog` gives for the first of `types` and `interfaces` that it has.
 
     `region` None takes the region that is listed first.
     """
@@ -150,7 +160,12 @@ def endpoint_in(
         for interface in interfaces:
             for endpoint in endpoints:
                 if endpoint.get("interface") == interface and endpoint.get("url"):
-                    return str(endpoint["url"])
+                    return Listed(
+                        type=kind,
+                        interface=interface,
+                        region=str(endpoint.get("region_name") or ""),
+                        url=str(endpoint["url"]),
+                    )
     return None
 
 
