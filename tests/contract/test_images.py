@@ -12,10 +12,11 @@ import pytest
 
 from poolmgr.errors import CloudError, CloudUnavailable, ConfigError, NotFound, Rejected
 from poolmgr.model.cloud_image import ImageStatus, UploadPhase
-from tests.contract.clouds import IMPLEMENTATIONS, Stage
+from tests.contract.clouds import Stage
 from tests.contract.uploads import (
     CONTENT,
     FOREIGN,
+    IMPLEMENTATIONS,
     OWNER,
     assert_nothing,
     assert_whole,

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from poolmgr.model.cloud_image import ImageOwner, ImageSpec
-from tests.contract.clouds import Stage
+from tests.contract.clouds import Stage, clouds, simulated
 
+TIMEOUTS = (
+    10.0,
+    20.0,
+)  # seconds; nothing here waits for an answer that does not come, but the machine may be busy
 CONTENT = random.Random(5).randbytes(700_000)
 OWNER = ImageOwner(provider="north", image="debian", build="b-1", upload="0000000001", deployment="d-1")
 #: The same upload and build ids, of another installation.
 FOREIGN = ImageOwner(provider="north", image="debian", build="b-1", upload="0000000001", deployment="d-2")
+
+
+@contextmanager
+def using(shape: str, options: Mapping[str, Any] | None = None, **more: Any) -> Iterator[Stage]:
+    """The real layer on a simcloud with `options`, logged in with settings of one's own."""
+    with clouds(shape, **(options or {})) as (_, login):
+        yield login(**{"timeouts": TIMEOUTS, **more})
+
+
+IMPLEMENTATIONS = {
+    "simulated": simulated,
+    "openstack": lambda shape, **options: using(shape, options),
+}
 
 
 def file_spec(directory: Path, content: bytes = CONTENT, **more: Any) -> ImageSpec:

@@ -265,9 +265,9 @@ def _reading(body: bytes) -> tuple[str, str, float | None]:
     try:
         document = json.loads(text)
     except ValueError:
-        return "", plain_text(text), None
+        return "", _page_text(text), None
     if not isinstance(document, dict):
-        return "", plain_text(text), None
+        return "", _page_text(text), None
     for name, value in document.items():
         if isinstance(value, dict) and isinstance(value.get("message"), str):
             return _kind(name, value), _without_tags(value["message"]), _seconds(value)
@@ -276,7 +276,7 @@ def _reading(body: bytes) -> tuple[str, str, float | None]:
     for name in ("message", "faultstring", "description"):
         if isinstance(document.get(name), str):
             return "", _without_tags(document[name]), None
-    return "", plain_text(text), None
+    return "", _page_text(text), None
 
 
 def _kind(name: str, value: Mapping[str, Any]) -> str:
@@ -297,6 +297,15 @@ def plain_text(text: str) -> str:
     """The title of an HTML page, else the text on one line."""
     title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     return " ".join((title.group(1) if title else text).split())
+
+
+def _page_text(text: str) -> str:
+    """As `plain_text`, and what a short page says below its title: older Glance has its words there."""
+    title = plain_text(text)
+    below = re.search(r"<body[^>]*>(.*)</body>", text, re.IGNORECASE | re.DOTALL)
+    words = " ".join(re.sub(r"<[^>]*>", " ", below.group(1)).split()) if below else ""
+    words = words.removeprefix(title).strip()
+    return f"{title}: {words}" if words and len(words) <= MESSAGE_LIMIT else title
 
 
 def _without_tags(message: str) -> str:

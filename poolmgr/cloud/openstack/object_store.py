@@ -17,6 +17,7 @@ from poolmgr.cloud.openstack.timestamps import epoch_of
 from poolmgr.cloud.openstack.upload_body import Body
 from poolmgr.cloud.openstack.versions import root_of
 from poolmgr.errors import CloudError, CloudUnavailable, NotFound
+from poolmgr.model.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +82,12 @@ class ObjectStore:
         """
         wanted = {"Content-Type": "application/octet-stream", **headers}
         answer = self._service.stream("PUT", _path(path), body, headers=wanted)
-        if isinstance(answer, Answer):
-            return answer.headers.get("etag", "").strip('"')
-        raise _send_error(answer)
+        if not isinstance(answer, Answer):
+            raise _send_error(answer)
+        etag = answer.headers.get("etag", "").strip('"')
+        if not etag:
+            raise Trouble.WEB_PAGE.error(CloudUnavailable, f"{answer.call}: {answer.status} without an ETag")
+        return etag.lower()
 
     def put_static(self, path: str, segments: list[dict[str, Any]], headers: Mapping[str, str]) -> None:
         """A static large object of `segments` (Object Storage API v1, "Static large objects")."""

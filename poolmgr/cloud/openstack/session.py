@@ -188,7 +188,8 @@ class Session:
         """Send `body` once, over a connection of its own, with a token that lasts; a refusal is returned too.
 
         Never sent again from here, nor redirected: then the body would go on where it ended. A token that was refused
-        is forgotten, so that the next try gets another. Raises CloudUnavailable when there was no answer.
+        is forgotten, so that the next try gets another; so is one whose connection was cut, since a refusal is lost
+        when the other side closes early. Raises CloudUnavailable when there was no answer.
         """
         assert self._uploads is not None
         call = Call(self.cloud, service, method, url)
@@ -203,7 +204,10 @@ class Session:
                 prepared, timeout=timeouts, allow_redirects=False, **self._environment(url)
             )
         except OSError as error:
-            raise silence_of(error).error(CloudUnavailable, call) from error
+            silence = silence_of(error)
+            if silence.trouble is Trouble.CUT_OFF:
+                self._renew(wanted.get(TOKEN_HEADER))
+            raise silence.error(CloudUnavailable, call) from error
         if response.status_code < MULTIPLE_CHOICES and not is_a_page(call, response):
             status, content = response.status_code, response.content
             return Answer(status=status, headers=response.headers, content=content, call=call)

@@ -147,7 +147,7 @@ class Uploader:
             except BaseException as error:
                 left = self._clear(attempt)
                 last = number >= self._policy.tries or (isinstance(error, Differs) and str(error) == before)
-                if last or not _may_pass(error):
+                if last or left or not _may_pass(error):
                     _add_words(error, after=left)
                     raise
                 log.warning("image %s: try %d failed: %s", job.spec.name, number, error)

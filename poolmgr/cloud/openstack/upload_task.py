@@ -206,8 +206,10 @@ class _Sending:
                 raise
             except CloudUnavailable as error:
                 log.info("object %s: try %d failed: %s", self._segment.path, number, error)
-                if number == policy.tries:
-                    raise
+                if number == policy.tries:  # the other segments are not sent again for it
+                    raise UploadStopped(
+                        str(error), request_id=error.request_id, reason=error.reason
+                    ) from error
             self._attempt.job.watch.pause(policy.pause * 2 ** (number - 1))
         raise AssertionError("unreachable")
 
@@ -215,7 +217,7 @@ class _Sending:
         with self._piece.body() as body:
             etag = self._store.send(self._segment.path, body, self._marks)
             digests = body.digests()
-        if etag and etag.lower() != digests["md5"]:
+        if etag != digests["md5"]:
             raise TryAgain(f"object {self._segment.path} has the md5 {etag} instead of {digests['md5']}")
         if self._segment.length == self._attempt.spec.size:
             self._attempt.sums = Sums(size=self._segment.length, hashes=digests)
