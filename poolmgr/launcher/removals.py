@@ -196,11 +196,6 @@ class Removals:
             context.deletions.append(now - doomed.asked_at)
         server = self._listed(removal, doomed.server_id)
         if not retire.is_gone(doomed, context.tuning):
-            if removal.booted_from_volume and server is None and not looks:
-                context.servers.want(
-                    removal.since
-                )  # a volume that nobody has seen would be lost without a trace
-                return float("inf")
             if retire.ask_due(doomed, server if looks else None, now=now, tuning=context.tuning):
                 self._ask(removal, doomed, server)
             if doomed.asked_at is None:
