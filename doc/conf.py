@@ -13,7 +13,7 @@ project = "poolmgr"
 copyright = "the poolmgr authors, Apache License 2.0"  # noqa: A001 - Sphinx wants this name
 version = release = poolmgr.__version__
 
-extensions = ["cloud_tables", "metric_table", "trouble_table"]
+extensions = ["cloud_tables", "metric_table", "simcloud_tables", "trouble_table"]
 exclude_patterns = ["_build"]
 nitpicky = True
 html_theme = "alabaster"

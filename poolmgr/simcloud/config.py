@@ -3,6 +3,7 @@
     seed: 7                       # all chance of all clouds hangs on it
     host: 127.0.0.1
     port: 0                       # 0: any free one
+    tls: self-signed              # or expired, other-host: HTTPS with a certificate made for the occasion
     ssh: {port: 0, key-types: [ed25519, ecdsa]}     # key types: ed25519, ecdsa, rsa
     defaults: {latency: 0.02}     # holds for every cloud that does not say otherwise
     clouds:
@@ -15,6 +16,9 @@
         object-store: {max-file-size: 1000, slo: false}     # shapes.ObjectStore
         catalog: {image: image/v1, volume: null}            # paths below the cloud's URL, or whole URLs
         without: [network]                                  # services of the shape that are not there
+        networks:                                           # instead of the shape's; shapes.NetworkPlan
+        - {name: ext, v4: floating, external: true}
+        - {name: inside, v4: private, v6: ula, routed-to: ext}
         faults: [{kind: http-500, probability: 0.02}, {kind: error-server, name: "*-0003", times: 1}]
 
 settings.py has all keys with their meaning, fault_kinds.py all faults.
@@ -34,9 +38,11 @@ import yaml
 from poolmgr.errors import ConfigError
 from poolmgr.simcloud.fault_texts import TEXTS
 from poolmgr.simcloud.faults import ENVELOPES, HEADERS, Fault, FaultKind
+from poolmgr.simcloud.landscape import KINDS
 from poolmgr.simcloud.parsing import check, mapping, part, record, tuples
 from poolmgr.simcloud.quota import NAMES as QUOTA_NAMES
 from poolmgr.simcloud.settings import (
+    CERTIFICATES,
     DISTRIBUTIONS,
     KEY_TYPES,
     Boot,
@@ -47,7 +53,7 @@ from poolmgr.simcloud.settings import (
     SimConfig,
     SshConfig,
 )
-from poolmgr.simcloud.shapes import ALL_SERVICES, METHODS, SHAPES, ImageApi, ObjectStore
+from poolmgr.simcloud.shapes import ALL_SERVICES, METHODS, SHAPES, ImageApi, NetworkPlan, ObjectStore, Range
 
 #: Keys that can also be changed while a cloud runs.
 LIVE = frozenset(
@@ -63,6 +69,8 @@ LIVE = frozenset(
         "catalog",
         "without",
         "interfaces",
+        "closed_zones",
+        "fault_in_lists",
         "image_api",
         "object_store",
     }
@@ -126,6 +134,8 @@ def _sim(body: Mapping[str, Any]) -> SimConfig:
         raise ConfigError(f"ssh.key-types: {', '.join(KEY_TYPES)} are known")
     made = tuple(_cloud(str(name), defaults, entry) for name, entry in clouds.items())
     _check_regions(made)
+    if values.get("tls", "") not in ("", *CERTIFICATES):
+        raise ConfigError(f"tls: must be one of {', '.join(CERTIFICATES)}")
     return record(SimConfig, {**values, "clouds": made, "ssh": ssh}, "the file")
 
 
@@ -136,7 +146,7 @@ def _check_regions(clouds: tuple[CloudConfig, ...]) -> None:
         if not cloud.region_of:
             continue
         if cloud.region_of not in homes:
-            raise ConfigError(f"clouds.{cloud.name}.region-of: must be a cloud with a Keystone of its own")
+            raise ConfigError(f"clouds.{cloud.name}.region_of: must be a cloud with a Keystone of its own")
         if (cloud.region_of, cloud.region) in seen:
             raise ConfigError(
                 f"clouds.{cloud.name}.region: {cloud.region_of} has a region {cloud.region} already"
@@ -155,13 +165,40 @@ def _cloud(name: str, defaults: Mapping[str, Any], entry: Any) -> CloudConfig:
         raise ConfigError(f"{where}: a cloud's name becomes part of URLs")
     if cloud.shape not in SHAPES:
         raise ConfigError(f"{where}.shape: must be one of {', '.join(SHAPES)}")
-    _check_image_api(cloud.kind.image_api, f"{where}.image-api")
+    _check_image_api(cloud.kind.image_api, f"{where}.image_api")
     versions = cloud.microversions or ()
     if len(versions) not in (0, 2) or not all(isinstance(v, str) for v in versions):
         raise ConfigError(f'{where}.microversions: must be [] or like ["2.1", "2.90"], in quotes')
+    _check_networks(cloud.kind.networks, f"{where}.networks")
+    if "default" in cloud.security_groups:
+        raise ConfigError(f"{where}.security_groups: there is a `default` in any case, and only one")
     if cloud.private not in ("", "unreachable", "loopback"):
         raise ConfigError(f"{where}.private: must be unreachable or loopback")
     return cloud
+
+
+def _network(body: Any, where: str) -> NetworkPlan:
+    """`v4` and `v6` by name; `pluggable` is false for floating IPs if it is not said."""
+    values = mapping(body, where)
+    for key, version in (("v4", 4), ("v6", 6)):
+        kinds = {kind.value: kind for kind in KINDS[version]}
+        given = values.pop(key, None)
+        if given is not None and given not in kinds:
+            raise ConfigError(f"{where}.{key}: must be one of {', '.join(kinds)}, or null")
+        values[key] = kinds.get(given)
+    values.setdefault("pluggable", values["v4"] is not Range.FLOATING)
+    return record(NetworkPlan, values, where)
+
+
+def _check_networks(networks: tuple[NetworkPlan, ...], where: str) -> None:
+    seen: list[str] = []
+    for plan in networks:
+        if plan.routed_to is not None and seen.count(plan.routed_to) != 1:
+            raise ConfigError(
+                f"{where}: {plan.name} is routed to {plan.routed_to}, which is no external network above"
+            )
+        if plan.external:
+            seen.append(plan.name)
 
 
 def _catalog(body: Any, where: str) -> dict[str, str | None]:
@@ -217,6 +254,7 @@ _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "rate_limit": _rate_limit,
     "quota": _quota,
     "keypairs": lambda body, where: mapping(body or {}, where, keep=True),
+    "networks": lambda body, where: tuple(_network(n, f"{where}[{i}]") for i, n in enumerate(body)),
     "catalog": _catalog,
     "without": _services,
     "image_api": lambda body, where: part(ImageApi, body, where),

@@ -57,6 +57,9 @@ class FaultKind(enum.Enum):
     SOFT_DELETE = "soft-delete"
     LEAKED_PORT = "leaked-port"
     LEAKED_VOLUME = "leaked-volume"
+    DOWN_FLOATING_IP = "down-floating-ip"
+    STOLEN_FLOATING_IP = "stolen-floating-ip"
+    DOWN_CELL = "down-cell"
     STUCK_VOLUME = "stuck-volume"
     ERROR_VOLUME = "error-volume"
 
@@ -214,6 +217,18 @@ KINDS: Mapping[FaultKind, Kind] = {
     FaultKind.LEAKED_VOLUME: Kind(
         does="the server goes, its volumes stay: `detaching` for `seconds` (0), then available",
         operations=_DELETE,
+    ),
+    FaultKind.DOWN_FLOATING_IP: Kind(
+        does="the floating IP stays DOWN though it is bound, for `seconds` after that (for ever)",
+        operations=("network.POST.floatingips",),
+    ),
+    FaultKind.STOLEN_FLOATING_IP: Kind(
+        does="`seconds` (0) after the answer the floating IP is bound to somebody else's port",
+        operations=("network.POST.floatingips", "network.PUT.floatingip"),
+    ),
+    FaultKind.DOWN_CELL: Kind(
+        does="servers in the zone `message` (all) are stubs with status UNKNOWN; missing below microversion 2.69",
+        operations=("compute.GET.servers*", "compute.GET.server"),
     ),
     FaultKind.STUCK_VOLUME: Kind(
         does="the volume stays `creating`", operations=("block-storage.POST.volumes",)

@@ -12,15 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from poolmgr.simcloud.addresses import AddressPool, mapped, unmapped
+from poolmgr.simcloud.faults import NO_TROUBLE, FaultKind, Trouble
+from poolmgr.simcloud.landscape import built
 from poolmgr.simcloud.quota import Quota
 from poolmgr.simcloud.refusal import Refusal, bad_request, conflict, neutron_quota, no_such
-from poolmgr.simcloud.shapes import NetworkPlan, Range
-from poolmgr.simcloud.things import Address, FloatingIp, Network, Port, Router, SecurityGroup, Subnet
+from poolmgr.simcloud.shapes import NetworkPlan
+from poolmgr.simcloud.things import Address, FloatingIp, Network, Port, Router, SecurityGroup
 from poolmgr.simcloud.timeline import Timeline
-
-_PUBLIC = 0  # the fixed ranges inside a cloud's 127.<number>.0.0/16, and their kind of use
-_PRIVATE = 64
-_FLOATING = 128
 
 
 class Networking:
@@ -29,6 +27,7 @@ class Networking:
         *,
         number: int,
         plans: Iterable[NetworkPlan],
+        groups: Iterable[str],
         private_on_loopback: bool,
         quota: Quota,
         timeline: Timeline,
@@ -37,87 +36,43 @@ class Networking:
         changed: Callable[[str], None],
     ) -> None:
         """`number` (1 to 254) picks the cloud's ranges: 127.<number>.0.0/16 and 10.<number>.0.0/16."""
-        self.networks: dict[str, Network] = {}
-        self.subnets: dict[str, Subnet] = {}
-        self.routers: dict[str, Router] = {}
+        self._land = built(plans, number=number, private_on_loopback=private_on_loopback, new_id=new_id)
+        self.networks, self.subnets, self.routers = (
+            self._land.networks,
+            self._land.subnets,
+            self._land.routers,
+        )
         self.ports: dict[str, Port] = {}
         self.floating_ips: dict[str, FloatingIp] = {}
         self.groups: dict[str, SecurityGroup] = {}
-        self._number, self._on_loopback = number, private_on_loopback
         self._quota, self._timeline, self._rng, self._new_id = quota, timeline, rng, new_id
         self._changed = changed
-        self._pools: dict[str, AddressPool] = {}  # by subnet id
         self._ports_at: dict[str, str] = {}  # address -> port id
         self._ports_of: dict[str, list[str]] = {}  # device id -> port ids
         self._floating_on: dict[str, list[str]] = {}  # port id -> floating IP ids
         self._floating_at: dict[str, str] = {}
-        self.create_group("default", "Default security group")
-        for plan in plans:
-            self._build(plan)
+        self._dark: dict[str, float | None] = {}  # floating IPs that are DOWN -> for how long; None: for ever
+        for name in ("default", *groups):
+            self.create_group(name, "Default security group" if name == "default" else "")
+        for router in self.routers.values():
+            self._router_ports(router)
 
-    # -- networks, as built ------------------------------------------------------------------------------
-
-    def _build(self, plan: NetworkPlan) -> None:
-        """The plan's network with its subnets, and the router that joins it to the external one."""
-        network_id = self._new_id()
-        v4 = self._subnet(network_id, f"{plan.name}-v4", self._cidr(plan.v4), 4)
-        subnets = [v4]
-        if plan.v6:
-            base = self._cidr(Range.PUBLIC)
-            subnets.append(self._subnet(network_id, f"{plan.name}-v6", base, 6))
-        self.networks[network_id] = Network(
-            id=network_id,
-            name=plan.name,
-            external=plan.external,
-            shared=plan.shared,
-            pluggable=plan.pluggable,
-            subnets=tuple(s.id for s in subnets),
-        )
-        if plan.routed_to is not None:
-            router_id = self._new_id()
-            self.routers[router_id] = Router(
-                id=router_id,
-                name=f"{plan.name}-router",
-                external_network_id=self.network_named(plan.routed_to).id,
-                subnets=(v4.id,),
+    def _router_ports(self, router: Router) -> None:
+        for subnet_id in router.subnets:
+            subnet = self.subnets[subnet_id]
+            port = Port(
+                id=self._new_id(),
+                name="",
+                network_id=subnet.network_id,
+                mac=self._mac(),
+                fixed_ips=((subnet.id, subnet.gateway or ""),),
+                created=self._timeline.time,
+                device_id=router.id,
+                device_owner="network:router_interface",
+                status="ACTIVE",
             )
-            self._router_port(router_id, network_id, v4)
-
-    def _cidr(self, kind: Range) -> str:
-        if kind is Range.PRIVATE and not self._on_loopback:
-            return f"10.{self._number}.0.0/16"
-        third = {Range.PUBLIC: _PUBLIC, Range.PRIVATE: _PRIVATE, Range.FLOATING: _FLOATING}[kind]
-        return f"127.{self._number}.{third}.0/18"
-
-    def _subnet(self, network_id: str, name: str, cidr: str, version: int) -> Subnet:
-        pool = AddressPool(cidr)
-        gateway = str(pool.network.network_address + 1)
-        subnet = Subnet(
-            id=self._new_id(),
-            name=name,
-            network_id=network_id,
-            cidr=cidr if version == 4 else f"::ffff:{pool.network.network_address}/{96 + 18}",
-            version=version,
-            gateway=gateway if version == 4 else mapped(gateway),
-        )
-        self.subnets[subnet.id] = subnet
-        self._pools[subnet.id] = pool
-        return subnet
-
-    def _router_port(self, router_id: str, network_id: str, subnet: Subnet) -> None:
-        port = Port(
-            id=self._new_id(),
-            name="",
-            network_id=network_id,
-            mac=self._mac(),
-            fixed_ips=((subnet.id, subnet.gateway or ""),),
-            created=self._timeline.time,
-            device_id=router_id,
-            device_owner="network:router_interface",
-            status="ACTIVE",
-        )
-        self.ports[port.id] = port
-        self._ports_of[router_id] = [port.id]
+            self.ports[port.id] = port
+            self._ports_of.setdefault(router.id, []).append(port.id)
 
     def network_named(self, name: str) -> Network:
         """A network by id or name. Raises Refusal."""
@@ -147,7 +102,7 @@ class Networking:
         port = Port(
             **{
                 "name": "",
-                "security_groups": (self.group_named("default").id,),
+                "security_groups": (self.group_named("default").id,) if network.port_security else (),
                 **fields,
                 "id": self._new_id(),
                 "network_id": network_id,
@@ -170,19 +125,19 @@ class Networking:
 
     def _take(self, network: Network) -> list[tuple[str, str]]:
         taken: list[tuple[str, str]] = []
-        for subnet_id in network.subnets:
-            address = self._pools[subnet_id].take()
+        for subnet_id in network.subnets if network.admin_state_up else ():
+            address = self._land.pools[subnet_id].take()
             if address is None:
                 self._give_back(taken)
                 raise conflict(
                     f"No more IP addresses available on network {network.id}.", "IpAddressGenerationFailure"
                 )
-            taken.append((subnet_id, address if self.subnets[subnet_id].version == 4 else mapped(address)))
+            taken.append((subnet_id, mapped(address) if subnet_id in self._land.mapped else address))
         return taken
 
     def _give_back(self, fixed_ips: Iterable[tuple[str, str]]) -> None:
         for subnet_id, address in fixed_ips:
-            self._pools[subnet_id].give_back(unmapped(address))
+            self._land.pools[subnet_id].give_back(unmapped(address))
             self._ports_at.pop(unmapped(address), None)
 
     def update_port(self, port_id: str, **changes: Any) -> Port:
@@ -272,7 +227,13 @@ class Networking:
     # -- floating IPs ------------------------------------------------------------------------------------
 
     def create_floating_ip(
-        self, network_id: str, *, port_id: str | None = None, fixed_address: str | None = None, **fields: Any
+        self,
+        network_id: str,
+        *,
+        port_id: str | None = None,
+        fixed_address: str | None = None,
+        trouble: Trouble = NO_TROUBLE,
+        **fields: Any,
     ) -> FloatingIp:
         """Allocate, and bind where a port is named. Nothing is allocated when that fails. Raises Refusal."""
         network = self.networks.get(network_id)
@@ -286,9 +247,10 @@ class Networking:
         if not fields.get("foreign") and self._quota.exceeded({"floating_ips": 1}, used):
             raise neutron_quota("floatingip")
         if port_id is not None:
+            self._fixed_v4(self.port(port_id), fixed_address)
             self._check_binding(network_id, self.port(port_id))
-        subnet_id = network.subnets[0]
-        address = self._pools[subnet_id].take()
+        pool = self._floating_pool(network)
+        address = pool.take() if pool else None
         if address is None:
             message = (
                 f"Unable to find any IP address on external network {network_id}."  # Neutron's own words
@@ -305,9 +267,16 @@ class Networking:
         )
         self.floating_ips[floating.id] = floating
         self._floating_at[address] = floating.id
+        if down := trouble.of(FaultKind.DOWN_FLOATING_IP):
+            self._dark[floating.id] = down.seconds
         if port_id is not None:
-            self.bind(floating.id, port_id, fixed_address)
+            self.bind(floating.id, port_id, fixed_address, trouble=trouble)
         return self.floating_ips[floating.id]
+
+    def _floating_pool(self, network: Network) -> AddressPool | None:
+        """Of its first IPv4 subnet; None if it has none."""
+        found = [s for s in network.subnets if self.subnets[s].version == 4]
+        return self._land.pools[found[0]] if found else None
 
     def _check_binding(self, network_id: str, port: Port) -> Router | None:
         if self._floating_on.get(port.id):
@@ -337,6 +306,7 @@ class Networking:
         fixed_address: str | None = None,
         *,
         check_route: bool = True,
+        trouble: Trouble = NO_TROUBLE,
     ) -> FloatingIp:
         """Bind a floating IP to a port, away from any other one; None only unbinds.
 
@@ -345,26 +315,54 @@ class Networking:
         floating = self.floating_ip(floating_id)
         if port_id == floating.port_id:
             return floating
-        router = None
-        if port_id and check_route:
-            router = self._check_binding(floating.network_id, self.port(port_id))
-        self._unbind(floating)
         if port_id is None:
+            self._unbind(floating)
             return self.floating_ips[floating_id]
-        port = self.ports[port_id]
-        v4 = next(a for s, a in port.fixed_ips if self.subnets[s].version == 4)
+        port = self.port(port_id)
+        fixed = self._fixed_v4(port, fixed_address)
+        router = self._check_binding(floating.network_id, port) if check_route else None
+        self._unbind(floating)
         bound = replace(
             floating,
             port_id=port_id,
-            fixed_address=fixed_address or v4,
+            fixed_address=fixed,
             router_id=router.id if router else None,
-            status="ACTIVE",
+            status="DOWN" if floating_id in self._dark else "ACTIVE",
         )
         self.floating_ips[floating_id] = bound
         self._floating_on.setdefault(port_id, []).append(floating_id)
         if port.device_id:
             self._changed(port.device_id)
+        self._plan_for(bound, port, trouble)
         return bound
+
+    def _plan_for(self, bound: FloatingIp, port: Port, trouble: Trouble) -> None:
+        """What happens to a binding later: its router gets to it, or somebody takes it away."""
+        seconds = self._dark.pop(bound.id, None)
+        if seconds is not None:
+            self._timeline.after(seconds, lambda: self._light(bound.id))
+        if stolen := trouble.of(FaultKind.STOLEN_FLOATING_IP):
+            self._timeline.after(stolen.delay, lambda: self._steal(bound.id, port.network_id))
+
+    def _light(self, floating_id: str) -> None:
+        floating = self.floating_ips.get(floating_id)
+        if floating is not None and floating.port_id is not None:
+            self.floating_ips[floating_id] = replace(floating, status="ACTIVE")
+
+    def _steal(self, floating_id: str, network_id: str) -> None:
+        if floating_id in self.floating_ips:
+            thief = self.create_port(network_id, name="thief", foreign=True)
+            self.bind(floating_id, thief.id)
+
+    def _fixed_v4(self, port: Port, wanted: str | None) -> str:
+        """The port's fixed address that a floating IP is bound to. Raises Refusal in Neutron's words."""
+        v4 = [a for s, a in port.fixed_ips if self.subnets[s].version == 4]
+        if not v4:
+            words = f"Cannot add floating IP to port {port.id} that has no fixed IPv4 addresses."
+            raise bad_request(f"Bad floatingip request: {words}")
+        if wanted and wanted not in v4:
+            raise bad_request(f"Bad floatingip request: Port {port.id} does not have fixed ip {wanted}.")
+        return wanted or v4[0]
 
     def _unbind(self, floating: FloatingIp) -> None:
         if floating.port_id is None:
@@ -387,7 +385,9 @@ class Networking:
         self._unbind(floating)
         del self.floating_ips[floating_id]
         del self._floating_at[floating.address]
-        self._pools[self.networks[floating.network_id].subnets[0]].give_back(floating.address)
+        self._dark.pop(floating_id, None)
+        if pool := self._floating_pool(self.networks[floating.network_id]):
+            pool.give_back(floating.address)
 
     def floating_ip(self, floating_id: str) -> FloatingIp:
         if floating_id not in self.floating_ips:
@@ -402,6 +402,8 @@ class Networking:
     def create_group(self, name: str, description: str = "") -> SecurityGroup:
         if self._quota.exceeded({"security_groups": 1}, {"security_groups": len(self.groups)}):
             raise neutron_quota("security_group")
+        if name == "default" and self.groups:
+            raise conflict("Default security group already exists.", "SecurityGroupDefaultAlreadyExists")
         group = SecurityGroup(id=self._new_id(), name=name, description=description)
         self.groups[group.id] = group
         return group
@@ -414,10 +416,13 @@ class Networking:
         """A security group by id or name. Raises Refusal in Nova's words."""
         if name in self.groups:
             return self.groups[name]
-        for group in self.groups.values():
-            if group.name == name:
-                return group
-        raise bad_request(f"Security group {name} not found for project")
+        found = [group for group in self.groups.values() if group.name == name]
+        if len(found) > 1:
+            message = f"Multiple security groups found matching '{name}'. Use an ID to be more specific."
+            raise conflict(message, "conflictingRequest")
+        if not found:
+            raise bad_request(f"Security group {name} not found for project")
+        return found[0]
 
     def _mac(self) -> str:
         return "fa:16:3e:" + ":".join(f"{self._rng.randrange(256):02x}" for _ in range(3))

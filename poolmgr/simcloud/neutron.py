@@ -149,6 +149,10 @@ def create_port(call: Call) -> Response:
     }
     if "security_groups" in given:
         groups = given["security_groups"] or ()
+        network = networking.networks.get(str(given.get("network_id")))
+        if groups and network and not network.port_security:
+            message = "Port security must be enabled and port must have an IP address in order to use security groups."
+            raise bad_request(message, "PortSecurityAndIPRequiredForSecurityGroups")
         fields["security_groups"] = tuple(_find(networking.groups, "security group", g).id for g in groups)
     port = networking.create_port(str(given.get("network_id")), **fields)
     return json_response({"port": view.port(call, port)}, 201)
@@ -179,6 +183,7 @@ def create_floating_ip(call: Call) -> Response:
         str(given.get("floating_network_id")),
         port_id=given.get("port_id"),
         fixed_address=given.get("fixed_ip_address"),
+        trouble=call.trouble,
         description=str(given.get("description") or ""),
     )
     return json_response({"floatingip": view.floating_ip(call, floating)}, 201)
@@ -188,7 +193,8 @@ def update_floating_ip(call: Call) -> Response:
     given, networking = call.entity("floatingip"), call.cloud.networking
     floating = networking.floating_ip(call.params["id"])
     if "port_id" in given:
-        floating = networking.bind(floating.id, given["port_id"], given.get("fixed_ip_address"))
+        fixed = given.get("fixed_ip_address")
+        floating = networking.bind(floating.id, given["port_id"], fixed, trouble=call.trouble)
     if "description" in given:
         floating = networking.update_floating_ip(floating.id, description=str(given["description"] or ""))
     return json_response({"floatingip": view.floating_ip(call, floating)})

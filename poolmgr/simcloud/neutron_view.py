@@ -23,7 +23,8 @@ def network(call: Call, network: Network) -> dict[str, Any]:
         "description": "",
         "tags": [],
         "availability_zones": ["nova"],
-        **_tenant(call, mine=not network.external),
+        **({"provider:physical_network": network.physical} if network.physical else {}),
+        **_tenant(call, mine=not (network.external or network.shared)),
     }
 
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Any
 
-from poolmgr.simcloud import nova_legacy, nova_servers
+from poolmgr.simcloud import nova_create, nova_legacy, nova_servers
 from poolmgr.simcloud.envelope import next_query, page, refused
 from poolmgr.simcloud.nova_view import links
 from poolmgr.simcloud.refusal import Refusal, bad_request, no_such
@@ -185,7 +185,11 @@ def quota_set(call: Call) -> Response:
 
 def zones(call: Call) -> Response:
     shown = [
-        {"zoneName": name, "zoneState": {"available": True}, "hosts": None}
+        {
+            "zoneName": name,
+            "zoneState": {"available": name not in call.cloud.config.closed_zones},
+            "hosts": None,
+        }
         for name in call.cloud.compute.zones
     ]
     return json_response({"availabilityZoneInfo": shown})
@@ -230,7 +234,7 @@ def delete_keypair(call: Call) -> Response:
 _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/servers/detail", "servers_detail", nova_servers.list_detail),
     ("GET", "/servers", "servers", nova_servers.list_brief),
-    ("POST", "/servers", "servers", nova_servers.create),
+    ("POST", "/servers", "servers", nova_create.create),
     ("GET", "/servers/{id}", "server", nova_servers.show),
     ("DELETE", "/servers/{id}", "server", nova_servers.delete),
     ("POST", "/servers/{id}/action", "server_action", nova_servers.action),

@@ -1,23 +1,18 @@
-"""Nova's servers: list, show, create, delete, actions (Compute API reference, "Servers")."""
+"""Nova's servers: list, show, delete, actions (Compute API reference, "Servers"). nova_create.py makes them."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from poolmgr.simcloud import nova_legacy
-from poolmgr.simcloud.compute import ServerRequest
 from poolmgr.simcloud.envelope import next_query, page, seconds_of
-from poolmgr.simcloud.nova_view import links, rendered
-from poolmgr.simcloud.refusal import Refusal, bad_request, conflict
+from poolmgr.simcloud.faults import FaultKind
+from poolmgr.simcloud.nova_view import links, rendered, stub, without_fault
+from poolmgr.simcloud.refusal import Refusal, bad_request
 from poolmgr.simcloud.routes import Call, empty, json_response
-from poolmgr.simcloud.things import Flavor, Image, Server
+from poolmgr.simcloud.things import Server
 from poolmgr.simcloud.wire import Response
-from poolmgr.simcloud.world import SimCloud
 
 _FILTERS = {"limit", "marker", "changes-since", "changes-before", "status", "name", "tags", "sort_key"}
 _FILTERS |= {
@@ -31,25 +26,41 @@ _FILTERS |= {
     "ip",
     "ip6",
 }
-_NETWORKS_REQUIRED = (2, 37)
 _STRICT_FILTERS = (2, 75)
 _TAG_FILTERS = (2, 26)
-_CREATE_TAGS = (2, 52)
-_VOLUME_TYPE = (2, 67)
+_STUBS = (2, 69)
 
 
 def list_detail(call: Call) -> Response:
     servers, more = _page(call)
-    return _list(call, servers, [_rendered(call, s) for s in servers], more=more)
+    return _list(call, servers, [_row(call, s) for s in servers], more=more)
 
 
 def list_brief(call: Call) -> Response:
     servers, more = _page(call)
-    briefs = [
-        json_response({"id": s.id, "name": s.name, "links": links(call.base, "servers", s.id)}).body
-        for s in servers
-    ]
-    return _list(call, servers, briefs, more=more)
+    return _list(call, servers, [_brief(call, s) for s in servers], more=more)
+
+
+def _row(call: Call, server: Server) -> bytes:
+    if _unreachable(call, server):
+        return json_response(stub(call.cloud, server, call.base, detailed=True)).body
+    text = _rendered(call, server)
+    if server.fault is not None and not call.cloud.config.fault_in_lists:
+        return without_fault(text)
+    return text
+
+
+def _brief(call: Call, server: Server) -> bytes:
+    if _unreachable(call, server):
+        return json_response(stub(call.cloud, server, call.base, detailed=False)).body
+    brief = {"id": server.id, "name": server.name, "links": links(call.base, "servers", server.id)}
+    return json_response(brief).body
+
+
+def _unreachable(call: Call, server: Server) -> bool:
+    """Whether it is in a cell that is down now."""
+    down = call.trouble.of(FaultKind.DOWN_CELL)
+    return down is not None and down.message in ("", server.zone)
 
 
 def _rendered(call: Call, server: Server) -> bytes:
@@ -73,6 +84,8 @@ def _matching(call: Call) -> Sequence[Server]:
     """What the query asks for, newest first; with changes-since the deleted ones too."""
     compute = call.cloud.compute
     servers: Sequence[Server] = compute.list(call.trouble)
+    if call.microversion < _STUBS and call.trouble.of(FaultKind.DOWN_CELL):
+        servers = [s for s in servers if not _unreachable(call, s)]
     if not call.query:
         return servers
     if call.microversion >= _STRICT_FILTERS and (unknown := set(call.query) - _FILTERS):
@@ -93,6 +106,10 @@ def _matching(call: Call) -> Sequence[Server]:
 
 def show(call: Call) -> Response:
     server = call.cloud.compute.server(call.params["id"])
+    if _unreachable(call, server):
+        if call.microversion < _STUBS:
+            raise Refusal(500, "Unexpected API Error.")
+        return json_response({"server": stub(call.cloud, server, call.base, detailed=True)})
     return Response(body=b'{"server":' + _rendered(call, server) + b"}")
 
 
@@ -124,212 +141,6 @@ def interfaces(call: Call) -> Response:
         for port in call.cloud.networking.ports_of(call.params["id"])
     ]
     return json_response({"interfaceAttachments": shown})
-
-
-# -- create ----------------------------------------------------------------------------------------------
-
-
-def create(call: Call) -> Response:
-    body = call.entity("server")
-    server = call.cloud.compute.create(_request(call, body), call.trouble)
-    answer = {
-        "id": server.id,
-        "links": links(call.base, "servers", server.id),
-        "OS-DCF:diskConfig": "MANUAL",
-        "security_groups": [{"name": name} for name in server.security_groups],
-        "adminPass": "aB3dE5fG7hJ9",
-    }
-    location = {"Location": f"{call.base}/v2.1/servers/{server.id}"}
-    return json_response({"server": answer}, 202, location)
-
-
-def _request(call: Call, body: Mapping[str, Any]) -> ServerRequest:
-    cloud = call.cloud
-    flavor = _flavor(cloud, body)
-    source = _boot_source(call, body, flavor)
-    networks, ports = _networks(call, body.get("networks"))
-    return ServerRequest(
-        name=_name(body),
-        flavor=flavor,
-        image_id=source.image_id,
-        networks=networks,
-        ports=ports,
-        zone=body.get("availability_zone"),
-        key_name=body.get("key_name"),
-        security_groups=_groups(cloud, body),
-        metadata=_metadata(body),
-        user_data=_user_data(body),
-        config_drive=bool(body.get("config_drive")),
-        tags=_tags(call, body),
-        volume_gib=source.volume_gib,
-        volume_type=source.volume_type,
-        volume_id=source.volume_id,
-        delete_volume=source.delete_volume,
-    )
-
-
-def _name(body: Mapping[str, Any]) -> str:
-    name = body.get("name")
-    if not isinstance(name, str) or not name.strip() or len(name) > 255:
-        raise bad_request(f"Invalid input for field/attribute name. Value: {name}. '{name}' is too short")
-    return name
-
-
-def _flavor(cloud: SimCloud, body: Mapping[str, Any]) -> Flavor:
-    reference = str(body.get("flavorRef", "")).rsplit("/", 1)[-1]
-    if reference not in cloud.compute.flavors:
-        raise bad_request(f"Flavor {reference} could not be found.")  # 400, not 404: measured
-    return cloud.compute.flavors[reference]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Source:
-    """What a server boots from: an image, a new volume of an image, or a volume that is there."""
-
-    image_id: str | None
-    volume_id: str | None = None
-    volume_gib: int = 0
-    volume_type: str = ""
-    delete_volume: bool = True
-
-
-def _boot_source(call: Call, body: Mapping[str, Any], flavor: Flavor) -> _Source:
-    devices = body.get("block_device_mapping_v2") or ()
-    root = next((d for d in devices if str(d.get("boot_index", "")) == "0"), None)
-    if root is None:
-        reference = str(body.get("imageRef") or "").rsplit("/", 1)[-1]
-        image = _image(call.cloud, reference)
-        if flavor.disk_gib == 0:
-            raise Refusal(403, "Only volume-backed servers are allowed for flavors with zero disk.")
-        if image.min_disk > flavor.disk_gib:
-            raise bad_request("Flavor's disk is too small for requested image.")
-        _check_memory(image, flavor)
-        return _Source(image_id=reference)
-    if root.get("volume_type") and call.versioned and call.microversion < _VOLUME_TYPE:
-        raise bad_request("Additional properties are not allowed ('volume_type' was unexpected)")
-    if root.get("destination_type") != "volume" or root.get("source_type") not in ("image", "volume"):
-        raise bad_request("Block Device Mapping is Invalid.")
-    doomed = bool(root.get("delete_on_termination"))
-    if root["source_type"] == "volume":
-        call.cloud.volumes.check_attachable(str(root.get("uuid")))
-        return _Source(image_id=None, volume_id=str(root["uuid"]), delete_volume=doomed)
-    image = _image(call.cloud, str(root.get("uuid")))
-    _check_memory(image, flavor)
-    return _Source(
-        image_id=image.id,
-        volume_gib=_volume_size(root, image),
-        volume_type=str(root.get("volume_type") or ""),
-        delete_volume=doomed,
-    )
-
-
-def _volume_size(root: Mapping[str, Any], image: Image) -> int:
-    size = int(root.get("volume_size") or 0)
-    if size <= 0:
-        raise bad_request("Block Device Mapping is Invalid: You specified more local devices than the limit")
-    if size < image.min_disk:
-        raise bad_request(
-            "Volume is smaller than the minimum size specified in image metadata. Volume size is "
-            f"{size << 30} bytes, minimum size is {image.min_disk << 30} bytes."
-        )
-    return size
-
-
-def _check_memory(image: Image, flavor: Flavor) -> None:
-    if image.min_ram > flavor.ram_mib:
-        raise bad_request("Flavor's memory is too small for requested image.")
-
-
-def _image(cloud: SimCloud, image_id: str) -> Image:
-    if not image_id:
-        raise bad_request("Block Device Mapping is Invalid: You must specify an image or a boot device.")
-    if not cloud.images.knows(image_id):
-        raise bad_request("Can not find requested image")
-    image = cloud.images.image(image_id)
-    if image.status != "active":
-        raise bad_request(f"Image {image_id} is not active.")
-    return image
-
-
-def _networks(call: Call, wanted: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The ids of the networks to make ports on, and of the ports given."""
-    cloud = call.cloud
-    usable = [n.id for n in cloud.networking.networks.values() if n.pluggable]
-    if wanted is None and call.microversion >= _NETWORKS_REQUIRED:
-        raise bad_request("Invalid input for field/attribute server. 'networks' is a required property")
-    if "network" not in cloud.shape.services:
-        return tuple(usable), ()  # nova-network gives every server all its networks
-    if wanted in (None, "auto", [], ()):
-        if len(usable) > 1:
-            message = "Multiple possible networks found, use a Network ID to be more specific."
-            raise conflict(message, "conflictingRequest")
-        return tuple(usable), ()
-    if wanted == "none":
-        return (), ()
-    if not isinstance(wanted, list):
-        raise bad_request("Invalid input for field/attribute networks.")
-    networks = tuple(_network(cloud, str(w["uuid"])) for w in wanted if w.get("uuid") and not w.get("port"))
-    return networks, tuple(_port(cloud, str(w["port"])) for w in wanted if w.get("port"))
-
-
-def _network(cloud: SimCloud, network_id: str) -> str:
-    network = cloud.networking.networks.get(network_id)
-    if network is None:
-        raise bad_request(f"Network {network_id} could not be found.")
-    if not network.pluggable:
-        raise Refusal(403, f"It is not allowed to create an interface on external network {network_id}")
-    return network_id
-
-
-def _port(cloud: SimCloud, port_id: str) -> str:
-    port = cloud.networking.ports.get(port_id)
-    if port is None:
-        raise bad_request(f"Port {port_id} could not be found.")
-    if port.device_id:
-        raise conflict(f"Port {port_id} is still in use.", "conflictingRequest")
-    return port_id
-
-
-def _groups(cloud: SimCloud, body: Mapping[str, Any]) -> tuple[str, ...]:
-    names = [str(group.get("name")) for group in body.get("security_groups") or ()]
-    return tuple(cloud.networking.group_named(name).name for name in names)
-
-
-def _tags(call: Call, body: Mapping[str, Any]) -> tuple[str, ...]:
-    """From 2.52 on; before that a cloud with microversions refuses them, and one without does not look."""
-    tags = body.get("tags") or ()
-    if not tags or not call.versioned:
-        return ()
-    if call.microversion < _CREATE_TAGS:
-        raise bad_request("Additional properties are not allowed ('tags' was unexpected)")
-    if len(tags) > 50 or any(not isinstance(t, str) or len(t) > 60 or set("/,") & set(t) for t in tags):
-        raise bad_request("Invalid input for field/attribute tags.")
-    return tuple(tags)
-
-
-def _metadata(body: Mapping[str, Any]) -> dict[str, str]:
-    metadata = body.get("metadata") or {}
-    if len(metadata) > 128:
-        raise Refusal(403, "Maximum number of metadata items exceeds 128", kind="forbidden")
-    for key, value in metadata.items():
-        if not isinstance(value, str) or len(value) > 255 or len(key) > 255:
-            raise bad_request(
-                f"Invalid input for field/attribute {key}. Value: {value}. '{value}' is too long"
-            )
-    return dict(metadata)
-
-
-def _user_data(body: Mapping[str, Any]) -> str | None:
-    data = body.get("user_data")
-    if data is None:
-        return None
-    try:
-        base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise bad_request("Invalid input for field/attribute user_data. It is not a 'base64'") from error
-    if len(data) > 65535:
-        raise bad_request("Invalid input for field/attribute user_data. It is too long")
-    return str(data)
 
 
 # -- actions ---------------------------------------------------------------------------------------------

@@ -71,6 +71,15 @@ def server(cloud: SimCloud, server: Server, base: str, microversion: tuple[int, 
     return body
 
 
+def stub(cloud: SimCloud, server: Server, base: str, *, detailed: bool) -> dict[str, Any]:
+    """All that Nova knows of a server in a cell that does not answer (API guide, "Handling Down Cells")."""
+    known = {"id": server.id, "status": "UNKNOWN", "links": links(base, "servers", server.id)}
+    if not detailed:
+        return known
+    project_id = cloud.identity.credentials.project_id
+    return {**known, "tenant_id": project_id, "created": timestamp(server.created)}
+
+
 def _image(server: Server, base: str) -> Any:
     """ "" for a server that boots from a volume."""
     if server.image_id is None:
@@ -106,6 +115,13 @@ def _access_ip(cloud: SimCloud, server: Server) -> str:
     if not cloud.shape.access_ip:
         return ""
     return next((a.address for a in server.addresses if a.network == "public" and a.version == 4), "")
+
+
+def without_fault(text: bytes) -> bytes:
+    """A record as clouds list it that tell a server's fault only when it is asked for alone."""
+    record = json.loads(text)
+    record.pop("fault", None)
+    return json.dumps(record, separators=(",", ":")).encode()
 
 
 def rendered(cache: Cache, cloud: SimCloud, shown: Server, base: str, microversion: tuple[int, int]) -> bytes:

@@ -40,7 +40,10 @@ _PLAIN: Mapping[Any, tuple[Any, str]] = {
     int | None: ((int, type(None)), "a whole number"),
     str: (str, "text"),
     bool: (bool, "true or false"),
+    bool | None: ((bool, type(None)), "true or false"),
+    str | None: ((str, type(None)), "text"),
     _STRINGS: (tuple, "a list"),
+    _STRINGS | None: ((tuple, type(None)), "a list"),
 }
 
 

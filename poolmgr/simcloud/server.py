@@ -25,6 +25,7 @@ from poolmgr.simcloud.routes import MOUNT
 from poolmgr.simcloud.settings import SimConfig
 from poolmgr.simcloud.spool import Spool
 from poolmgr.simcloud.ssh import SshListener
+from poolmgr.simcloud.tls import server_context
 from poolmgr.simcloud.wire import HttpProtocol
 from poolmgr.simcloud.world import SimCloud, World
 
@@ -43,6 +44,7 @@ class SimServer:
         self.world = World(config, now)
         self.url = ""  # of everything, without a slash at its end
         self.ssh_port: int | None = None  # None: there is no SSH server
+        self.certificate: Path | None = None  # None: there is no TLS
         self._servers: list[asyncio.Server] = []
         self._connections: set[HttpProtocol] = set()
         self._ssh: SshListener | None = None
@@ -52,12 +54,18 @@ class SimServer:
         """Listen. Raises OSError when a port is taken."""
         loop = asyncio.get_running_loop()
         listener = socket.create_server((self.config.host, self.config.port), backlog=_BACKLOG)
-        self.url = f"http://{self.config.host}:{listener.getsockname()[1]}"
         self._spool = Spool()
+        context = None
+        if self.config.tls:
+            context, self.certificate = server_context(self.config.tls, self.config.host, self._spool.path)
+        self.url = f"http{'s' if context else ''}://{self.config.host}:{listener.getsockname()[1]}"
         application = SimApplication(self.world, self.url, loop, self._spool)
         self._servers.append(
             await loop.create_server(
-                lambda: HttpProtocol(application, self._connections), sock=listener, backlog=_BACKLOG
+                lambda: HttpProtocol(application, self._connections),
+                sock=listener,
+                backlog=_BACKLOG,
+                ssl=context,
             )
         )
         if self.config.ssh.enabled:
@@ -98,6 +106,7 @@ class SimServer:
                 "project_domain_name": mine.domain,
             },
             **where,
+            **({"cacert": str(self.certificate)} if self.certificate else {}),
             **cloud.shape.clouds_yaml,
         }
 

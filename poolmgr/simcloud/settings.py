@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from poolmgr.simcloud.faults import Fault
-from poolmgr.simcloud.shapes import SHAPES, Shape
+from poolmgr.simcloud.shapes import SHAPES, NetworkPlan, Shape
 
 KEY_TYPES = ("ed25519", "ecdsa", "rsa")
+CERTIFICATES = ("self-signed", "expired", "other-host")
 DISTRIBUTIONS = ("uniform", "normal", "exponential")
 
 
@@ -86,6 +87,7 @@ class CloudConfig:
     microversions: tuple[str, ...] | None = None  # lowest, highest; (): none; None: as the shape has it
     zones: tuple[str, ...] = ("nova",)
     full_zones: tuple[str, ...] = ()  # no valid host there
+    closed_zones: tuple[str, ...] = ()  # shown as not available
     flavors: tuple[FlavorConfig, ...] = _FLAVORS
     images: tuple[ImageConfig, ...] = (ImageConfig(name="debian-12"),)
     keypairs: Mapping[str, str] = field(default_factory=dict)  # name -> public key
@@ -94,6 +96,11 @@ class CloudConfig:
     region_of: str = ""  # name of a cloud whose Keystone, user and project this one shares as another region
     without: tuple[str, ...] = ()  # services of the shape that are not there
     interfaces: tuple[str, ...] | None = None  # of endpoints; None: as the shape has them
+    networks: tuple[NetworkPlan, ...] | None = None  # None: those of the shape
+    security_groups: tuple[str, ...] = ()  # beside `default`; names may come twice
+    typed_addresses: bool | None = None  # whether Nova says OS-EXT-IPS:type; None: as the shape has it
+    fault_in_lists: bool = True  # else only the record of one server has its fault
+    clock_skew: float = 0.0  # seconds that the cloud's clock is ahead
     private: str = ""  # "": as the shape has it; unreachable or loopback
     faults: tuple[Fault, ...] = ()
     catalog: Mapping[str, str | None] = field(
@@ -114,6 +121,8 @@ class CloudConfig:
             services=shape.services - set(self.without),
             catalog={**shape.catalog, **self.catalog},
             interfaces=shape.interfaces if self.interfaces is None else self.interfaces,
+            networks=shape.networks if self.networks is None else self.networks,
+            typed_addresses=shape.typed_addresses if self.typed_addresses is None else self.typed_addresses,
             private=self.private or shape.private,
             microversions=shape.microversions if versions is None else bounds,
             image_api=replace(shape.image_api, **self.image_api),
@@ -137,3 +146,4 @@ class SimConfig:
     host: str = "127.0.0.1"
     port: int = 0
     ssh: SshConfig = SshConfig()
+    tls: str = ""  # "": plain HTTP; else one of CERTIFICATES

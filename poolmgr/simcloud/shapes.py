@@ -1,16 +1,4 @@
-"""The kinds of cloud there are, as far as a client can tell them apart.
-
-direct   as OVH: guests have a public address on their port; Neutron, no floating IP needed
-nat      as most private clouds: guests sit on a private network behind a router and need a floating IP
-novanet  as clouds before Neutron: no network service, addresses as nova-network gave them, no microversions
-novafip  the same with a pool of floating IPs, which guests on a private network need: Nova's own API gives them
-v6       guests have a public IPv6 and a private IPv4 address on one network
-tasks    as classic Rackspace: images only by object storage and task (vhd), no network service, untyped addresses
-v1only   as the oldest: Glance v1 and nothing newer, no microversions
-import   images come in by import only, to one of several stores; the upload of data is refused
-lying    its catalog names Glance v1, which is not there, and Nova v2 with a project; links name another host
-strict   no zones, limits and quotas to see, version documents only with a token, images only with Content-Length
-"""
+"""The kinds of cloud there are, as far as a client can tell them apart. SHAPES is the table."""
 
 from __future__ import annotations
 
@@ -28,20 +16,30 @@ METHODS = ("put", "glance-direct", "web-download", "copy-image", "task")
 class Range(enum.Enum):
     """Which kind of address a network gives."""
 
-    PUBLIC = "public"  # reachable on loopback
-    PRIVATE = "private"  # exists nowhere, unless the cloud's `private` is `loopback`
-    FLOATING = "floating"  # reachable, and handed out only as floating IPs
+    PUBLIC = "public"  # v4, reachable on loopback
+    PRIVATE = "private"  # v4, exists nowhere, unless the cloud's `private` is `loopback`
+    FLOATING = "floating"  # v4, reachable, and handed out only as floating IPs
+    CGNAT = "cgnat"  # v4 of 100.64/10, exists nowhere
+    MAPPED = "mapped"  # v6, the mapped form of a reachable v4 address
+    ULA = "ula"  # v6 of fd00::/8, exists nowhere
+    GLOBAL = "global"  # v4 or v6 that looks global, and exists nowhere
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPlan:
+    """A network as its cloud is built. Without `v4` and `v6` it has no subnet."""
+
     name: str
-    v4: Range
-    v6: bool = False  # the mapped form of a reachable address
+    v4: Range | None = None
+    v6: Range | None = None
     external: bool = False
     shared: bool = False
     pluggable: bool = True
     routed_to: str | None = None  # name of the external network that a router joins it to
+    admin_state_up: bool = True  # else servers get no addresses
+    port_security: bool = True
+    gateway: bool = True
+    physical: str = ""  # provider:physical_network, where projects may see it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +72,7 @@ class Shape:
     """`microversions` None: Compute has none. `clouds_yaml`: what an operator must say of such a cloud."""
 
     name: str
+    about: str
     networks: tuple[NetworkPlan, ...]
     services: frozenset[str]
     microversions: tuple[str, str] | None = ("2.1", "2.93")
@@ -105,6 +104,7 @@ _NO_NEUTRON = {"floating_ip_source": None, "secgroup_source": None}
 SHAPES: Mapping[str, Shape] = {
     "direct": Shape(
         name="direct",
+        about="as OVH: guests have a public address on their port; Neutron, no floating IP needed",
         networks=_DIRECT,
         services=ALL_SERVICES,
         image_format="raw",
@@ -112,11 +112,15 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "nat": Shape(
         name="nat",
+        about="as most private clouds: guests sit on a private network behind a router and need "
+        "a floating IP",
         networks=_NAT,
         services=ALL_SERVICES,
     ),
     "novanet": Shape(
         name="novanet",
+        about="as clouds before Neutron: no network service, addresses as nova-network gave "
+        "them, no microversions",
         networks=_PUBLIC_AND_PRIVATE,
         services=_CORE - {"object-store"},
         microversions=None,
@@ -125,6 +129,8 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "novafip": Shape(
         name="novafip",
+        about="as `novanet`, but guests have private addresses and need floating IPs, which Nova's own API "
+        "gives",
         networks=(
             NetworkPlan(name="nova", v4=Range.FLOATING, external=True, pluggable=False),
             NetworkPlan(name="private", v4=Range.PRIVATE),
@@ -135,7 +141,8 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "v6": Shape(
         name="v6",
-        networks=(NetworkPlan(name="dual", v4=Range.PRIVATE, v6=True),),
+        about="guests have a public IPv6 and a private IPv4 address on one network",
+        networks=(NetworkPlan(name="dual", v4=Range.PRIVATE, v6=Range.MAPPED),),
         services=ALL_SERVICES,
         microversions=("2.1", "2.60"),
         private="loopback",
@@ -152,6 +159,8 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "tasks": Shape(
         name="tasks",
+        about="as classic Rackspace: images only by object storage and task (vhd), no network "
+        "service, untyped addresses",
         networks=_PUBLIC_AND_PRIVATE,
         services=_CORE,
         microversions=None,
@@ -168,6 +177,7 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "v1only": Shape(
         name="v1only",
+        about="as the oldest: Glance v1 and nothing newer, no microversions, no object store",
         networks=_DIRECT,
         services=ALL_SERVICES - {"object-store"},
         microversions=None,
@@ -175,6 +185,8 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "import": Shape(
         name="import",
+        about="images come in by import only, to one of several stores; the upload of data is "
+        "refused with 405",
         networks=_DIRECT,
         services=ALL_SERVICES,
         image_api=ImageApi(
@@ -183,6 +195,8 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "lying": Shape(
         name="lying",
+        about="as `nat`, but the catalog names Glance v1, which is not there, and Nova v2 with a "
+        "project, and links in version documents name another host",
         networks=_NAT,
         services=ALL_SERVICES,
         catalog={
@@ -194,6 +208,8 @@ SHAPES: Mapping[str, Shape] = {
     ),
     "strict": Shape(
         name="strict",
+        about="as `nat`, but zones, limits and quotas are not to be seen, version documents want "
+        "a token, and images only come by PUT with Content-Length",
         networks=_NAT,
         services=ALL_SERVICES,
         microversions=("2.1", "2.96"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from email.utils import formatdate
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -22,6 +23,7 @@ _REFUSALS = (
     FaultKind.POLICY,
     FaultKind.REFUSE,
 )
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STATUS = {FaultKind.HTTP_500: 500, FaultKind.HTTP_503: 503}
 
 
@@ -31,7 +33,7 @@ def instead(trouble: Trouble, service: Service, request: Request, now: float) ->
         return DROPPED
     for kind in _REFUSALS:
         if fault := trouble.of(kind):
-            return _refusal(fault, service, now)
+            return _refusal(fault, service, request, now)
     if trouble.of(FaultKind.NO_CHUNKED) and request.chunked:
         return service.refuse(Refusal(411, "Missing Content-Length"))
     if trouble.of(FaultKind.MISSING):
@@ -59,13 +61,13 @@ def early(trouble: Trouble, service: Service, request: Request, now: float) -> t
     return None
 
 
-def _refusal(fault: Fault, service: Service, now: float) -> Response:
+def _refusal(fault: Fault, service: Service, request: Request, now: float) -> Response:
     retry_after = fault.retry_after
     if fault.kind is FaultKind.THROTTLE and retry_after is None:
         retry_after = 1.0
     refusal = Refusal(
         _STATUS.get(fault.kind, fault.status),
-        fault.words,
+        fault.words.replace("{id}", next(iter(_ID.findall(request.path)), "")),
         kind="overLimit" if fault.kind is FaultKind.THROTTLE else fault.refusal_kind,
         retry_after=None if fault.header == "none" else retry_after,
     )

@@ -17,11 +17,12 @@ class Spool:
 
     def __init__(self) -> None:
         self._directory = TemporaryDirectory(prefix="simcloud-", ignore_cleanup_errors=True)
+        self.path = Path(self._directory.name)
         self._numbers = count()
 
     def take(self) -> Spooled:
         """A place for one upload."""
-        return Spooled(Path(self._directory.name) / str(next(self._numbers)))
+        return Spooled(self.path / str(next(self._numbers)))
 
     def close(self) -> None:
         self._directory.cleanup()

@@ -6,6 +6,7 @@ GET    /_sim/<cloud>/<kind>           servers, ports, floating_ips, volumes, ima
 POST   /_sim/<cloud>/faults           add one fault, or a list of them (as in the file)
 DELETE /_sim/<cloud>/faults           no more faults
 POST   /_sim/<cloud>/quota            {"instances": 10, "ports": null}: null lifts the limit
+GET    /_sim/<cloud>/traffic          {"most": calls of each service in its busiest second, "seconds": those of each}
 GET    /_sim/<cloud>/settings         all settings of the cloud
 POST   /_sim/<cloud>/settings         {"page-size": 2}: keys of the file that config.LIVE names
 POST   /_sim/<cloud>/servers|ports|floating_ips|volumes|images   put one there that somebody else made
@@ -66,6 +67,8 @@ def _listing(cloud: SimCloud, kind: str) -> Any:
         return dict(cloud.calls)
     if kind == "faults":
         return cloud.faults.struck()
+    if kind == "traffic":
+        return {"most": cloud.traffic.most(), "seconds": cloud.traffic.by_second()}
     if kind == "settings":
         return _settings(cloud)
     if kind == "objects":
@@ -149,7 +152,7 @@ def _port(cloud: SimCloud, body: Any, thing_id: str) -> Any:  # noqa: ARG001
 
 
 def _floating_ip(cloud: SimCloud, body: Any, thing_id: str) -> Any:  # noqa: ARG001
-    network = next(n.id for n in cloud.networking.networks.values() if n.external)
+    network = next(n.id for n in cloud.networking.networks.values() if n.external and n.subnets)
     return _plain(cloud.networking.create_floating_ip(network, foreign=True, **_fields(body)))
 
 

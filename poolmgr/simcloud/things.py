@@ -86,6 +86,7 @@ class Network:
     pluggable: bool = True
     admin_state_up: bool = True
     port_security: bool = True
+    physical: str = ""
     subnets: tuple[str, ...] = ()
 
 

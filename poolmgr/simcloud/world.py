@@ -25,9 +25,10 @@ from poolmgr.simcloud.networking import Networking
 from poolmgr.simcloud.objects import Objects
 from poolmgr.simcloud.quota import Quota
 from poolmgr.simcloud.refusal import Refusal
-from poolmgr.simcloud.settings import CloudConfig, RateLimit, SimConfig
+from poolmgr.simcloud.settings import CloudConfig, SimConfig
 from poolmgr.simcloud.things import Flavor, FloatingIp, Image, Port, Server, Volume
 from poolmgr.simcloud.timeline import Timeline
+from poolmgr.simcloud.traffic import Bucket, Traffic
 from poolmgr.simcloud.volumes import Volumes
 
 #: What users of a world need; `cloud.simulated` may import nothing else of simcloud.
@@ -51,22 +52,6 @@ __all__ = [
 ]
 
 
-class Bucket:
-    """A token bucket: how long a caller must wait, 0 when it may go on."""
-
-    def __init__(self, limit: RateLimit, at: float) -> None:
-        self.limit = limit
-        self._tokens, self._at = limit.burst, at
-
-    def wait(self, at: float) -> float:
-        self._tokens = min(self.limit.burst, self._tokens + max(0.0, at - self._at) * self.limit.rate)
-        self._at = max(self._at, at)
-        if self._tokens >= 1:
-            self._tokens -= 1
-            return 0.0
-        return (1 - self._tokens) / self.limit.rate
-
-
 class SimCloud:
     """One cloud: one region, one project, one user. `regions` are all that share its Keystone, its own first."""
 
@@ -86,8 +71,9 @@ class SimCloud:
         self.config, self.shape = config, config.kind
         self.lock = threading.RLock()
         self.calls: Counter[str] = Counter()
+        self.traffic = Traffic()
         self.rng = random.Random(f"{seed}/{config.name}")
-        self.timeline = Timeline(now)
+        self.timeline = Timeline(lambda: now() + config.clock_skew)
         faults = (*self.shape.faults, *config.faults)
         self.faults = Faults(faults, random.Random(f"{seed}/{config.name}/faults"))
         self.quota = Quota(config.quota)
@@ -128,7 +114,7 @@ class SimCloud:
         return Identity(
             credentials=credentials,
             token_seconds=lambda: self.config.token_seconds,
-            now=now,
+            now=lambda: now() + config.clock_skew,
             new_id=self.new_id,
         )
 
@@ -159,6 +145,7 @@ class SimCloud:
         return Networking(
             number=number,
             plans=self.shape.networks,
+            groups=self.config.security_groups,
             private_on_loopback=self.shape.private == "loopback",
             quota=self.quota,
             timeline=self.timeline,
@@ -185,6 +172,7 @@ class SimCloud:
         """
         self.timeline.settle()
         self.calls[operation] += 1
+        self.traffic.note(operation, self.timeline.time)
         return self.faults.strike(operation, self._name_of(subject), detail)
 
     def _name_of(self, subject: str) -> str:

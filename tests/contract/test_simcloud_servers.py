@@ -126,6 +126,13 @@ def test_a_failed_build_may_leak_ports(direct: Api):
     assert (port["device_id"], port["status"]) == (server_id, "DOWN")
 
 
+def test_files_cannot_be_put_into_new_servers_any_more(direct: Api):
+    body = direct.server_body(personality=[])
+    for version, status in (("2.56", 202), ("2.57", 400)):
+        headers = {MICRO: version}
+        assert direct.call("POST", "compute", "/servers", body, headers=headers).status_code == status
+
+
 def test_a_server_loses_the_address_of_a_port_that_is_deleted(direct: Api):
     server = direct.boot()
     (port,) = direct.get("network", f"/ports?device_id={server['id']}")["ports"]
@@ -353,6 +360,14 @@ def test_a_deletion_that_does_not_come_to_its_end(direct: Api, kind: str, shown:
     assert direct.state()["servers"] == (1 if kind == "soft-delete" else 0)
 
 
+def test_a_locked_server_is_not_deleted(direct: Api):
+    server_id = direct.boot()["id"]
+    direct.plan("refuse", "compute.DELETE.server", text="locked")
+    answer = direct.call("DELETE", "compute", f"/servers/{server_id}")
+    assert answer.status_code == 409
+    assert answer.json()["conflictingRequest"]["message"] == f"Instance {server_id} is locked"
+
+
 def test_what_is_soft_deleted_can_be_restored_reclaimed_or_deleted_by_force(direct: Api):
     direct.plan("soft-delete", "compute.DELETE.server", seconds=100)
     restored, forced, reclaimed = (direct.boot(name)["id"] for name in ("restored", "forced", "reclaimed"))
@@ -368,3 +383,79 @@ def test_what_is_soft_deleted_can_be_restored_reclaimed_or_deleted_by_force(dire
     assert listed == {"restored": "ACTIVE", "reclaimed": "SOFT_DELETED"}
     direct.clock.go(100)
     assert [s["name"] for s in direct.get("compute", "/servers")["servers"]] == ["restored"]
+
+
+# -- what lists show -------------------------------------------------------------------------------------
+
+
+def test_a_fault_may_be_told_only_of_one_server():
+    with api(fault_in_lists=False) as client:
+        client.plan("no-valid-host", "compute.POST.servers")
+        server_id = client.create()
+        client.clock.go(5)
+        (listed,) = client.get("compute", "/servers/detail")["servers"]
+        assert (listed["status"], "fault" in listed) == ("ERROR", False)
+        assert "fault" in show(client, server_id)
+
+
+def test_servers_of_a_cell_that_is_down_are_stubs_or_missing():
+    with api(zones=["a", "b"]) as client:
+        away, there = (client.boot(z, availability_zone=z)["id"] for z in "ab")
+        client.plan("down-cell", "compute.GET.server*", message="a")
+        for path in ("/servers", "/servers/detail"):
+            old = client.get("compute", path)["servers"]
+            new = {s["id"]: s for s in client.get("compute", path, headers={MICRO: "2.69"})["servers"]}
+            assert [s["id"] for s in old] == [there]
+            assert set(new) == {away, there}
+            assert new[away]["status"] == "UNKNOWN"
+            assert "name" not in new[away]
+        one = f"/servers/{away}"
+        assert client.call("GET", "compute", one).status_code == 500
+        assert client.get("compute", one, headers={MICRO: "2.69"})["server"]["status"] == "UNKNOWN"
+        client.state("/faults", "DELETE")
+        assert len(client.get("compute", "/servers")["servers"]) == 2
+
+
+def test_zones_may_be_closed():
+    with api(zones=["a", "b"], closed_zones=["b"]) as client:
+        zones = client.get("compute", "/os-availability-zone")["availabilityZoneInfo"]
+        assert {z["zoneName"]: z["zoneState"]["available"] for z in zones} == {"a": True, "b": False}
+
+
+@pytest.mark.parametrize("status", [404, 409, 501])
+def test_a_console_may_be_refused_and_other_actions_not(direct: Api, status: int):
+    server_id = direct.boot()["id"]
+    direct.plan("refuse", "compute.POST.server_action:os-getConsoleOutput", status=status)
+    assert act(direct, server_id, "os-getConsoleOutput", {}) == status
+    assert act(direct, server_id, "os-stop") == 202
+
+
+def test_a_key_that_is_there_is_a_conflict_and_can_be_compared():
+    with api(keypairs={"ours": "ssh-ed25519 AAAA"}) as client:
+        body = {"keypair": {"name": "ours", "public_key": "ssh-ed25519 BBBB"}}
+        assert client.call("POST", "compute", "/os-keypairs", body).status_code == 409
+        assert client.get("compute", "/os-keypairs/ours")["keypair"]["public_key"] == "ssh-ed25519 AAAA"
+
+
+# -- clocks and bursts -----------------------------------------------------------------------------------
+
+
+def test_the_clouds_clock_may_be_ahead():
+    with api(clock_skew=3600) as client:
+        answer = client.call("GET", "compute", "/limits")
+        assert answer.headers["Date"] == "Tue, 14 Nov 2023 23:13:20 GMT"
+        assert client.boot()["created"] == "2023-11-14T23:13:20Z"
+        client.get("compute", "/limits")  # the token is good as long as ever
+
+
+def test_calls_are_counted_second_by_second(direct: Api):
+    start = str(int(direct.clock.now))
+    for _ in range(3):
+        direct.get("compute", "/limits")
+    direct.clock.go(1.5)
+    direct.get("network", "/networks")
+    direct.get("compute", "/limits")
+    traffic = direct.state("/traffic")
+    assert traffic["most"] == {"identity": 1, "compute": 3, "network": 1}
+    assert traffic["seconds"][start] == {"identity": 1, "compute": 3}
+    assert traffic["seconds"][str(int(start) + 1)] == {"network": 1, "compute": 1}

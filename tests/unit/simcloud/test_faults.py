@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from poolmgr.simcloud.fault_kinds import KINDS
 from poolmgr.simcloud.faults import Fault, FaultKind, Faults
 
 CREATE = "compute.POST.servers"
@@ -58,3 +59,24 @@ def test_what_struck_is_counted_and_cleared_faults_strike_no_more():
     assert faults.struck() == {"slow": 1}
     faults.clear()
     assert not faults.strike(CREATE).faults
+
+
+def test_an_action_can_be_told_from_others_of_its_operation():
+    faults = Faults([Fault(kind=FaultKind.REFUSE, operations=("a.POST.b:stop",))], random.Random(1))
+    assert not faults.strike("a.POST.b", detail="start").faults
+    assert faults.strike("a.POST.b", detail="stop").faults
+
+
+def test_a_text_gives_words_status_and_kind_that_the_fault_may_replace():
+    fault = Fault(kind=FaultKind.REFUSE, text="neutron-quota")
+    assert (fault.status, fault.refusal_kind, "Quota exceeded" in fault.words) == (409, "OverQuota", True)
+    other = Fault(kind=FaultKind.REFUSE, text="neutron-quota", status=403, message="no")
+    assert (other.status, other.words) == (403, "no")
+
+
+def test_every_kind_has_its_row_and_every_row_names_known_services():
+    services = ("compute", "network", "image", "block-storage", "object-store", "*")
+    assert set(KINDS) == set(FaultKind)
+    for kind, row in KINDS.items():
+        assert row.does, kind
+        assert all(o.split(".")[0] in services and o.count(".") == 2 for o in row.operations), kind

@@ -147,7 +147,7 @@ def test_a_pool_hands_a_freed_address_out_as_late_as_possible():
 
 def test_an_empty_pool_fails_the_build():
     scene = Scene(boot=1)
-    for pool in scene.cloud.networking._pools.values():  # a real one has 16,000
+    for pool in scene.cloud.networking._land.pools.values():  # a real one has 16,000
         while pool.take():
             pass
     server = scene.create()
