@@ -71,10 +71,8 @@ configure() {
     configure_swift
 }
 
-prepare_services() { # each in its first start only, in two lines side by side: these tools mostly wait for one core
+prepare_services() { # in two lines side by side: each of these tools keeps one core busy
     local others
-    [ "$(compgen -G "$STATE/done/*" | wc -l)" -lt 7 ] || return 0
-    say "schemas"
     { once keystone prepare_keystone && once neutron prepare_neutron && once placement prepare_placement; } &
     others=$!
     once nova prepare_nova

@@ -41,6 +41,7 @@ once() { # NAME COMMAND...
     local name=$1
     shift
     [ -e "$STATE/done/$name" ] && return
+    say "preparing $name"
     mkdir -p "$STATE/done"
     "$@" >>"$LOG/prepare-$name.log" 2>&1 || {
         tail -n 5 "$LOG/prepare-$name.log" >&2
