@@ -19,8 +19,8 @@ from poolmgr.errors import ConfigError
 from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.context import Parts
 from poolmgr.launcher.fleet import Fleet, Names
-from poolmgr.observe.api_name import api_prefix
-from poolmgr.observe.stats import ApiCall, Stats, stats_from
+from poolmgr.observe.api_name import ApiCall, api_prefix
+from poolmgr.observe.stats import Stats, stats_from
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.runtime.executor import ThreadExecutor

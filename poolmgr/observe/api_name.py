@@ -1,13 +1,28 @@
-"""What a call of a cloud's API is called in metrics and logs (metrics.md 5)."""
+"""A call of a cloud's API, and what it is called in metrics and logs (metrics.md 5)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _VERSION = re.compile(r"v\d+(\.\d+)?")
 _PROJECT = re.compile(r"(AUTH_)?[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiCall:
+    """One HTTP exchange with a cloud. `seconds` excludes waiting for the rate limit.
+
+    `name` is made by `api_call_name`; `status` is None when no answer came.
+    """
+
+    service: str  # service type: compute, network, image, ...
+    method: str
+    name: str
+    status: int | None
+    seconds: float
 
 
 def api_call_name(url: str, project_id: str | None = None) -> str:

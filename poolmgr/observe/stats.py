@@ -19,6 +19,7 @@ import statsd
 
 from poolmgr.errors import ConfigError
 from poolmgr.observe import names
+from poolmgr.observe.api_name import ApiCall
 from poolmgr.observe.census import Census
 from poolmgr.observe.names import Metric
 from poolmgr.runtime.clock import Clock, SystemClock
@@ -31,20 +32,6 @@ DEFAULT_PORT = 8125
 MAX_DATAGRAM = 512
 #: Seconds between attempts to resolve a host name that did not resolve.
 RESOLVE_AGAIN = 60.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ApiCall:
-    """One HTTP exchange with a cloud. `seconds` excludes waiting for the rate limit.
-
-    `name` is made by `poolmgr.observe.api_name.api_call_name`; `status` is None when no answer came.
-    """
-
-    service: str  # service type: compute, network, image, ...
-    method: str
-    name: str
-    status: int | None
-    seconds: float
 
 
 class Stats(Protocol):

@@ -19,7 +19,7 @@ import pytest
 from poolmgr.config.settings import CloudNetwork, CloudService
 from poolmgr.errors import AuthFailed, CloudUnavailable, ConfigError, Rejected, Throttled
 from poolmgr.model.server import ServerStatus
-from poolmgr.observe.stats import ApiCall
+from poolmgr.observe.api_name import ApiCall
 from poolmgr.simcloud.server import running
 from tests.contract.clouds import (
     IMAGE,

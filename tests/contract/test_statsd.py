@@ -12,8 +12,9 @@ from poolmgr.errors import ConfigError
 from poolmgr.model.component import Component, ComponentKind
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest
+from poolmgr.observe.api_name import ApiCall
 from poolmgr.observe.census import take_census
-from poolmgr.observe.stats import RESOLVE_AGAIN, ApiCall, NullStats, StatsdStats, stats_from
+from poolmgr.observe.stats import RESOLVE_AGAIN, NullStats, StatsdStats, stats_from
 from tests.fakes import FakeClock
 
 

@@ -40,7 +40,7 @@ from poolmgr.model.server import (
     ServerSpec,
     ServerStatus,
 )
-from poolmgr.observe.stats import ApiCall
+from poolmgr.observe.api_name import ApiCall
 from poolmgr.policy.leftovers import Leftovers, both, is_librarys, leftovers
 from poolmgr.runtime.clock import Clock, SystemClock
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from poolmgr.observe.stats import ApiCall
+from poolmgr.observe.api_name import ApiCall
 
 IDENTITY = "identity"
 

@@ -7,7 +7,8 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from poolmgr.cloud.api import CloudInfo
 from poolmgr.cloud.openstack.calls import ServiceMap
@@ -19,7 +20,7 @@ from poolmgr.cloud.openstack.floating import NatPlan, may_come_up
 from poolmgr.cloud.openstack.floating_neutron import NeutronFloatingIps
 from poolmgr.cloud.openstack.floating_nova import NovaFloatingIps
 from poolmgr.cloud.openstack.gate import Gate, Timeouts
-from poolmgr.cloud.openstack.image_cloud import OpenStackImages
+from poolmgr.cloud.openstack.image import Images
 from poolmgr.cloud.openstack.limiter import RateLimiter
 from poolmgr.cloud.openstack.login import without_scope
 from poolmgr.cloud.openstack.network import Networks
@@ -31,7 +32,6 @@ from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.session import Session
 from poolmgr.cloud.openstack.survey_sections import Parts
 from poolmgr.cloud.openstack.topology import Network, Topology
-from poolmgr.cloud.openstack.upload_attempt import UploadPolicy
 from poolmgr.cloud.openstack.upload_wire import UploadGate
 from poolmgr.cloud.openstack.volumes import Volumes
 from poolmgr.config.settings import CloudSettings, NetworkApi
@@ -51,8 +51,12 @@ from poolmgr.model.server import (
     ServerStatus,
     Volume,
 )
-from poolmgr.observe.stats import ApiCall
+from poolmgr.observe.api_name import ApiCall
 from poolmgr.runtime.clock import Clock
+
+if TYPE_CHECKING:
+    from poolmgr.cloud.openstack.image_cloud import OpenStackImages
+    from poolmgr.cloud.openstack.upload_attempt import UploadPolicy
 
 CONNECT_TIMEOUT = 10.0  # seconds
 READ_TIMEOUT = 60.0
@@ -119,17 +123,12 @@ class OpenStackCloud:
         self._compute = Compute(Service("compute", self._session, discovery, retrier), clock)
         network = Service("network", self._session, discovery, retrier)
         self._networks = Networks(network, clock, self._session.project_id)
-        self._kept = OpenStackImages(
-            settings,
-            self._session,
-            discovery,
-            retrier,
-            clock,
-            deployment=deployment,
-            new_id=ids,
-            policy=upload_policy,
+        self._retrier = retrier
+        self._new_id = ids
+        self._upload_policy = upload_policy
+        self._images = Images(
+            Service("image", self._session, discovery, retrier), clock, self._session.project_id
         )
-        self._images = self._kept.images
         self._volumes = Volumes(Service("block-storage", self._session, discovery, retrier), clock)
         v6 = has_v6_route() if reachable_v6 is None else reachable_v6
         self._reading = Reading(settings, self._compute, self._networks, reachable_v6=v6)
@@ -151,6 +150,23 @@ class OpenStackCloud:
             plain = Service("compute", self._session, discovery, retrier, microversions=False)
             self._floating_ips = NovaFloatingIps(settings, plain, clock)
         self._exposer = Exposer(settings, self._floating_ips, self._reading.rules)
+
+    @cached_property
+    def _uploads(self) -> OpenStackImages:
+        """Loaded when first used: most of what uses a cloud uploads nothing."""
+        from poolmgr.cloud.openstack.image_cloud import OpenStackImages
+
+        return OpenStackImages(
+            self._settings,
+            self._images,
+            self._session,
+            self._discovery,
+            self._retrier,
+            self._clock,
+            deployment=self.deployment,
+            new_id=self._new_id,
+            policy=self._upload_policy,
+        )
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -295,7 +311,7 @@ class OpenStackCloud:
         cancelled: threading.Event | None = None,
         timeout: float | None = None,
     ) -> CloudImage:
-        return self._kept.upload(spec, progress, cancelled, timeout)
+        return self._uploads.upload(spec, progress, cancelled, timeout)
 
     def get_image(self, image_id: str) -> CloudImage:
         return self._images.get(image_id)
@@ -304,13 +320,13 @@ class OpenStackCloud:
         return self._images.listing()
 
     def delete_image(self, image_id: str) -> None:
-        self._kept.delete(image_id)
+        self._uploads.delete(image_id)
 
     def list_staged(self) -> Listing[StagedObject]:
-        return self._kept.list_staged()
+        return self._uploads.list_staged()
 
     def delete_staged(self, staged: StagedObject) -> None:
-        self._kept.delete_staged(staged)
+        self._uploads.delete_staged(staged)
 
     def list_volumes(self) -> Listing[Volume]:
         return self._volumes.list() if self._volumes.present() else self._nothing()

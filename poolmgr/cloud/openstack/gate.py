@@ -19,8 +19,7 @@ from poolmgr.cloud.openstack.calls import CallCounter, ServiceMap
 from poolmgr.cloud.openstack.errors import retry_after
 from poolmgr.cloud.openstack.limiter import RateLimiter
 from poolmgr.errors import Rejected
-from poolmgr.observe.api_name import api_call_name
-from poolmgr.observe.stats import ApiCall
+from poolmgr.observe.api_name import ApiCall, api_call_name
 from poolmgr.runtime.clock import Clock
 
 Timeouts = tuple[float, float]  # seconds: to connect, to wait for (more of) an answer

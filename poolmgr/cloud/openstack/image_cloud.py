@@ -28,6 +28,7 @@ class OpenStackImages:
     def __init__(
         self,
         settings: CloudSettings,
+        images: Images,
         session: Session,
         discovery: Discovery,
         retrier: Retrier,
@@ -40,7 +41,7 @@ class OpenStackImages:
         service = Service("image", session, discovery, retrier)
         store = ObjectStore(Service("object-store", session, discovery, retrier), session, discovery)
         self._clock = clock
-        self.images = Images(service, clock, session.project_id)
+        self.images = images
         self._uploader = Uploader(
             settings,
             self.images,

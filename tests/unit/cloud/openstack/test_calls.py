@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from poolmgr.cloud.openstack.calls import CallCounter, ServiceMap
-from poolmgr.observe.stats import ApiCall
+from poolmgr.observe.api_name import ApiCall
 
 
 @pytest.fixture
