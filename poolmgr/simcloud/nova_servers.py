@@ -33,7 +33,9 @@ _STUBS = (2, 69)
 
 def list_detail(call: Call) -> Response:
     servers, more = _page(call)
-    return _list(call, servers, [_row(call, s) for s in servers], more=more)
+    plain = call.cloud.config.fault_in_lists and not call.trouble.of(FaultKind.DOWN_CELL)
+    look = _rendered if plain else _row
+    return _list(call, servers, [look(call, s) for s in servers], more=more)
 
 
 def list_brief(call: Call) -> Response:
