@@ -2,7 +2,8 @@
 
 GET    /_sim/                         counts of every cloud
 GET    /_sim/<cloud>                  its counts
-GET    /_sim/<cloud>/<kind>           servers, networks, ports, floating_ips, volumes, images, objects, keypairs, calls, faults
+GET    /_sim/<cloud>/<kind>           servers, networks, ports, floating_ips, volumes, images, objects, keypairs,
+                                      calls, faults
 POST   /_sim/<cloud>/faults           add one fault, or a list of them (as in the file)
 DELETE /_sim/<cloud>/faults           no more faults
 POST   /_sim/<cloud>/quota            {"instances": 10, "ports": null}: null lifts the limit
