@@ -68,7 +68,7 @@ class Trouble(enum.Enum):
     )
     TLS_FAILED = (
         "tls-failed",
-        "the two sides do not agree on TLS: check URL and port, and the client certificate",
+        "the two sides do not agree on TLS: check URL and port (is it http://?), and the client certificate",
     )
     PLAIN_HTTP = (
         "plain-http",

@@ -345,15 +345,17 @@ class OpenStackCloud:
 
 def check_networks(settings: CloudSettings, topology: Topology) -> None:
     """Raises ConfigError naming every network of clouds.yaml that the cloud does not have as named."""
-    problems, reasons = [], []
+    found: list[PoolmgrError] = []
     for network in settings.networks:
         try:
             topology.pick(network.name)
         except PoolmgrError as error:
-            problems.append(f"cloud {settings.name}: {error}")
-            reasons.append(error.reason)
-    if problems:
-        raise ConfigError("; ".join(problems), problems, reason=reasons[0])
+            found.append(error)
+    if found:
+        where, first = f"cloud {settings.name}", found[0]
+        message = "; ".join(f"{where}: {error.message}" for error in found)
+        lines = [f"{where}: {error}" for error in found]
+        raise ConfigError(message, lines, reason=first.reason, remedy=first.remedy)
 
 
 def check_without_network(settings: CloudSettings) -> None:

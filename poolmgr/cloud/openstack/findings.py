@@ -32,6 +32,8 @@ LOOPBACK = ("127.", "::1", "localhost")
 NEEDED = frozenset(
     {"login", "services.compute", "services.network", "services.image", "topology", "flavors", "connect"}
 )
+#: Sections that talk to the Identity service too.
+_BEFORE_LOGIN = ("clock", "projects")
 #: A section says nothing new when that of its service is in trouble.
 _OF_SERVICE = {
     "flavors": "compute",
@@ -70,16 +72,29 @@ Rule = Callable[[Case], Iterator[Finding]]
 
 
 def _failed_sections(case: Case) -> Iterator[Finding]:
+    """Each cause once: of several sections the one without which nothing goes."""
     faults = case.survey.faults
-    told: set[str] = set()
-    for section, fault in faults.items():
-        known = f"services.{_OF_SERVICE.get(section)}" in faults or fault.message in told
-        if known or (section == "login" and case.survey.projects is not None) or section == "projects":
+    told: set[object] = set()
+    for section in sorted(_not_explained(case), key=lambda name: name not in NEEDED):
+        fault = faults[section]
+        causes = {fault.message, (_OF_SERVICE.get(section, section), fault.reason)}
+        if causes & told:
             continue
-        told.add(fault.message)
+        told |= causes
         severity = Severity.BLOCKS if section in NEEDED else Severity.WARNS
         trouble = Trouble.of(fault.reason) or Trouble.CALL_REFUSED
         yield Finding(severity=severity, trouble=trouble, section=section, message=fault.message)
+
+
+def _not_explained(case: Case) -> Iterator[str]:
+    """The sections that failed, without those that do where another has."""
+    faults = case.survey.faults
+    for section in faults:
+        by_login = section in _BEFORE_LOGIN and "login" in faults
+        by_service = f"services.{_OF_SERVICE.get(section)}" in faults
+        by_projects = section == "login" and case.survey.projects is not None  # which say more
+        if not (by_login or by_service or by_projects):
+            yield section
 
 
 def _login(case: Case) -> Iterator[Finding]:
@@ -135,6 +150,8 @@ def _tls(case: Case) -> Iterator[Finding]:
 def _services(case: Case) -> Iterator[Finding]:
     services = case.survey.services
     missing = [name for name, facts in services.items() if facts is None]
+    if any(fault.reason == Trouble.REGION_UNKNOWN.value for fault in case.survey.faults.values()):
+        return  # which has none of them
     if "image" in missing:
         message = "no image service: no image can be found by name, nor uploaded"
         yield case.finding(Severity.BLOCKS, Trouble.SERVICE_MISSING, "services", message)
@@ -186,21 +203,27 @@ def _networks(case: Case) -> Iterator[Finding]:
         yield case.finding(Severity.NOTE, Trouble.NETWORK_AMBIGUOUS, "networks", message)
 
 
-def _servers(case: Case) -> Iterator[Finding]:
+def _floating_ips(case: Case) -> Iterator[Finding]:
+    """Servers need some, and cannot have them as things are."""
     servers, plan = case.servers, case.survey.plan
-    if servers is None:
+    refused = [n.name for n in case.networks or () if n.floating_ip is FloatingIpNeed.IMPOSSIBLE]
+    if servers is None or not refused:
         return
     problem = plan.problem if plan else None
-    refused = [n.name for n in case.networks or () if n.floating_ip is FloatingIpNeed.IMPOSSIBLE]
-    if servers.floating_ip is FloatingIpNeed.IMPOSSIBLE or (refused and not servers.networks):
-        severity = Severity.BLOCKS if servers.networks else Severity.WARNS
-        trouble = problem.trouble if problem else Trouble.NO_NAT_SOURCE
-        words = (
-            servers.floating_ip_why
-            if servers.networks
-            else f"on {', '.join(refused)}: {problem.message if problem else 'a floating IP cannot be had'}"
-        )
-        yield case.finding(severity, trouble, "servers", words)
+    trouble = problem.trouble if problem else Trouble.NO_NAT_SOURCE
+    if trouble.value in {fault.reason for fault in case.survey.faults.values()}:
+        return  # told already
+    if servers.floating_ip is FloatingIpNeed.IMPOSSIBLE:
+        yield case.finding(Severity.BLOCKS, trouble, "servers", servers.floating_ip_why)
+    elif not servers.networks:
+        message = f"on network {', '.join(refused)} {problem.message if problem else 'none can be had'}"
+        yield case.finding(Severity.WARNS, trouble, "servers", message)
+
+
+def _addresses(case: Case) -> Iterator[Finding]:
+    servers = case.servers
+    if servers is None:
+        return
     if servers.ipv4 is False and servers.ipv6 and not servers.own_ipv6_route:
         message = "servers get only IPv6 addresses, and this machine has no route for IPv6"
         yield case.finding(Severity.BLOCKS, Trouble.NO_IPV6_ROUTE, "servers", message)
@@ -262,7 +285,8 @@ RULES: tuple[Rule, ...] = (
     _login,
     _services,
     _networks,
-    _servers,
+    _floating_ips,
+    _addresses,
     _flavors,
     _zones,
     _quotas,

@@ -106,7 +106,9 @@ def _of_v2(settings: CloudSettings) -> Mapping[str, Any]:
     """The options by their names in version 2.0, which knows no domains."""
     domains = [name for name in _DOMAINS if settings.auth.get(name)]
     if domains:
-        message = f"{_login(settings)}: that is version 2.0, which has no domains, and {', '.join(domains)} is given"
+        message = (
+            f"{_login(settings)}: that is version 2, which has no domains, and {', '.join(domains)} is given"
+        )
         raise Trouble.WRONG_AUTH_URL.error(ConfigError, message)
     return {_V2_NAMES.get(name, name): value for name, value in settings.auth.items()}
 

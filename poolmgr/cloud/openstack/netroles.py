@@ -78,8 +78,8 @@ def floating_ip_need(networks: Sequence[Network], ground: Ground) -> tuple[Float
     match decide(ground.settings, ground.plan):
         case Leave(reason):
             return FloatingIpNeed.NOT_NEEDED, reason
-        case Refuse(message):
-            return FloatingIpNeed.IMPOSSIBLE, message
+        case Refuse() as refusal:
+            return FloatingIpNeed.IMPOSSIBLE, refusal.message
         case Bind(destinations=routed) if routed and not routed & {network.id for network in networks}:
             return FloatingIpNeed.NOT_NEEDED, "no router joins it to the source of floating IPs"
         case Bind(source):
@@ -100,8 +100,8 @@ def _need_of_unknown(ground: Ground) -> tuple[FloatingIpNeed, str]:
     match decide(ground.settings, ground.plan):
         case Leave(reason):
             return FloatingIpNeed.NOT_NEEDED, reason
-        case Refuse(message):
-            return FloatingIpNeed.UNKNOWN, message
+        case Refuse() as refusal:
+            return FloatingIpNeed.UNKNOWN, refusal.message
         case Bind(source):
             name = _name(ground.topology, source)
             return FloatingIpNeed.UNKNOWN, f"needed by a server without a public address; from {name}"

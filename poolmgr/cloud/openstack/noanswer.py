@@ -107,7 +107,7 @@ def _tls(error: BaseException) -> tuple[Trouble, str] | None:
     if any(word in reason for word in _NO_TLS):
         return Trouble.PLAIN_HTTP, "what came back is no TLS"
     if "EOF" in reason:
-        return Trouble.CUT_OFF, "the connection was cut off within TLS"
+        return Trouble.TLS_FAILED, "the connection was cut off within TLS"
     if error.library in ("X509", "PEM", "CONF") or "KEY_VALUES_MISMATCH" in reason:
         return Trouble.BAD_CERTIFICATE_FILE, _text(error)
     return Trouble.TLS_FAILED, f"TLS: {_text(error)}"

@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from poolmgr.cloud.openstack.session import Answer
 from poolmgr.cloud.openstack.timestamps import epoch_of_http_date
-from poolmgr.errors import AuthFailed, CloudError
+from poolmgr.errors import AuthFailed, CloudError, CloudUnavailable
+from poolmgr.model.trouble import Trouble
 
 Query = Mapping[str, str | list[str]]
 
@@ -45,6 +46,9 @@ def read_pages(fetch: Callable[[Query], Answer], collection: str, query: Query) 
         try:
             answer = fetch(now)
             document = answer.json()
+            if collection not in document:
+                message = f"{answer.call}: {answer.status} without {collection}"
+                raise Trouble.WRONG_ENDPOINT.error(CloudUnavailable, message)
         except AuthFailed:
             raise
         except CloudError as error:
