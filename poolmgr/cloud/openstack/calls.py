@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from poolmgr.observe.api_name import ApiCall
+from poolmgr.observe.api_name import ApiCall, api_call_name
 
 IDENTITY = "identity"
 
@@ -34,6 +34,14 @@ class ServiceMap:
             return IDENTITY, _identity_path(urlsplit(bare).path)
         base = max(bases, key=len)
         return self._bases[base], bare[len(base) :]
+
+
+def call_name(service: str, path: str) -> str:
+    """The name of a call in metrics. Names of containers and objects are data, and no part of it."""
+    if service != "object-store":
+        return api_call_name(path)
+    parts = [part for part in path.split("/") if part]
+    return ("account", "container", "object")[min(len(parts), 2)]
 
 
 def _identity_path(path: str) -> str:

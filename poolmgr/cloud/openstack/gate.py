@@ -15,11 +15,11 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from poolmgr.cloud.openstack.calls import CallCounter, ServiceMap
+from poolmgr.cloud.openstack.calls import CallCounter, ServiceMap, call_name
 from poolmgr.cloud.openstack.errors import retry_after
 from poolmgr.cloud.openstack.limiter import RateLimiter
 from poolmgr.errors import Rejected
-from poolmgr.observe.api_name import ApiCall, api_call_name
+from poolmgr.observe.api_name import ApiCall
 from poolmgr.runtime.clock import Clock
 
 Timeouts = tuple[float, float]  # seconds: to connect, to wait for (more of) an answer
@@ -90,7 +90,7 @@ class Gate(HTTPAdapter):
                 ApiCall(
                     service=service,
                     method=request.method or "GET",
-                    name=api_call_name(path),
+                    name=call_name(service, path),
                     status=status,
                     seconds=self._clock.monotonic() - began,
                 )

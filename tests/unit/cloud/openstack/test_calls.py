@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolmgr.cloud.openstack.calls import CallCounter, ServiceMap
+from poolmgr.cloud.openstack.calls import CallCounter, ServiceMap, call_name
 from poolmgr.observe.api_name import ApiCall
 
 
@@ -34,3 +34,17 @@ def test_calls_are_counted_by_service_method_and_name():
     for status in (200, None):
         counter.add(ApiCall(service="compute", method="GET", name="server", status=status, seconds=0.1))
     assert counter.counts() == {"compute.GET.server": 2}
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "name"),
+    [
+        ("compute", "/servers/detail", "servers_detail"),
+        ("object-store", "", "account"),
+        ("object-store", "/images", "container"),
+        ("object-store", "/images/detail", "object"),
+        ("object-store", "/images_segments/poolmgr-x/0001/00000001", "object"),
+    ],
+)
+def test_what_a_container_holds_does_not_name_metrics(service, path, name):
+    assert call_name(service, path) == name
