@@ -316,6 +316,14 @@ def test_key_pairs_are_imported_and_another_key_of_the_name_is_an_error(stage):
     assert stage.boot(key_name="infra").id
 
 
+def test_a_key_that_the_cloud_refuses_is_told_with_its_own_words(stage):
+    stage.strike(
+        "refuse", operations=["compute.POST.os-keypairs"], status=400, message="Keypair data is invalid"
+    )
+    with pytest.raises(Rejected, match="Keypair data is invalid"):
+        stage.cloud.import_key("infra", "nonsense")
+
+
 # -- clouds that cannot be used --------------------------------------------------------------------------
 
 

@@ -142,8 +142,11 @@ class Compute:
         """
         try:
             self._service.post("/os-keypairs", {"keypair": {"name": name, "public_key": public_key}})
-        except (Rejected, OutcomeUnknown):  # 409: there is one
-            found = self._service.get(f"/os-keypairs/{quote(name, safe='')}").json().get("keypair") or {}
+        except (Rejected, OutcomeUnknown) as error:  # 409: there is one
+            try:
+                found = self._service.get(f"/os-keypairs/{quote(name, safe='')}").json().get("keypair") or {}
+            except NotFound:
+                raise error from None
             if str(found.get("public_key", "")).split()[:2] != public_key.split()[:2]:
                 message = (
                     f"cloud {self._service.cloud}: key pair {name}: the login has another key of this name"

@@ -39,7 +39,7 @@ TYPES = {
     "compute": ("compute",),
     "network": ("network", "networking"),
     "image": ("image",),
-    "block-storage": ("block-storage", "volumev3", "block-store", "volume"),
+    "block-storage": ("block-storage", "volumev3", "block-store", "volume", "volumev2"),
     "object-store": ("object-store", "object-storage"),
 }
 
@@ -190,6 +190,8 @@ class Discovery:
                 return Endpoint(url=bare if version_in_path(bare) else f"{bare}/v2.0")
             case "image":
                 return self._image(wanted, url)
+            case "block-storage":
+                return self._block_storage(url)
         return Endpoint(url=url.rstrip("/"))
 
     def _compute(self, wanted: CloudService, url: str) -> Endpoint:
@@ -251,6 +253,16 @@ class Discovery:
         if named and (not forced or named[0] in majors):
             return Endpoint(url=bare)  # the root cannot be read
         return Endpoint(url=f"{root_of(bare)}/v{majors[0]}")
+
+    def _block_storage(self, url: str) -> Endpoint:
+        """Version 3; of what we ask version 2 is the same. All releases take the project's id in the path."""
+        named = version_in_path(url)
+        if named and named[0] >= 2:
+            return Endpoint(url=url.rstrip("/"))
+        root = root_of(without_project(url, self._project_in(url)))
+        fit = [version for version in self._versions("block-storage", root) if version.number[0] in (2, 3)]
+        base = versioned_url(root, fit[0]) if fit else f"{root}/v3"
+        return Endpoint(url=f"{base}/{self._session.project_id()}")
 
     def _project_in(self, url: str) -> str | None:
         """Our project's id if `url` may end in it; asks for it only then."""

@@ -108,6 +108,32 @@ def test_where_compute_is(url, documents, endpoint):
     assert found.find("compute") == endpoint
 
 
+CINDER = {
+    "versions": [
+        version("v2.0", "http://inside:8776/v2/", "DEPRECATED", version="", min_version=""),
+        version("v3.0", "http://inside:8776/v3/", version="3.70", min_version="3.0"),
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "documents", "endpoint"),
+    [
+        (f"http://c:8776/v3/{PROJECT}", {}, f"http://c:8776/v3/{PROJECT}"),
+        (f"http://c:8776/v2/{PROJECT}", {}, f"http://c:8776/v2/{PROJECT}"),
+        ("http://c/volume/v3", {}, "http://c/volume/v3"),
+        # no version: what the root lists, else version 3
+        ("http://c/volume", {"http://c/volume/": CINDER}, f"http://c/volume/v3/{PROJECT}"),
+        ("http://c/volume/", {}, f"http://c/volume/v3/{PROJECT}"),
+        # version 1 is gone since 2018, but not from catalogs
+        (f"http://c:8776/v1/{PROJECT}", {"http://c:8776/": CINDER}, f"http://c:8776/v3/{PROJECT}"),
+    ],
+)
+def test_where_block_storage_is(url, documents, endpoint):
+    found, _ = discovery({"volumev3": url}, documents)
+    assert found.find("block-storage") == Endpoint(url=endpoint)
+
+
 def test_a_document_is_asked_for_with_the_token_only_when_it_must_be():
     found, session = discovery(
         {"compute": "http://n/v2.1"}, {"http://n/v2.1/": AuthFailed("401"), "http://n/": NOVA}
