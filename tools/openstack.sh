@@ -23,6 +23,7 @@ fi
 tools/setup.sh || exit
 was_up=$(devstack/local/status.sh 2>/dev/null | grep --count "^$variant ")
 devstack/local/up.sh "$variant" || exit
+export POOLMGR_OPENSTACK_CLOUDS=${POOLMGR_OPENSTACK_BASE:-/var/tmp/poolmgr-openstack}/clouds.yaml
 export PATH="$PWD/.venv/bin:$PATH"
 # One process: the tests share the services, and these keep both cores busy.
 timeout --foreground --signal=INT --kill-after=60 60m \

@@ -6,11 +6,12 @@ COMMON_PACKAGES=(
     keystone glance-api placement-api nova-api nova-conductor nova-scheduler neutron-server
     cinder-api cinder-scheduler cinder-volume swift-proxy swift-account swift-container swift-object
     python3-openstackclient python3-pymysql python3-memcache python3-keystoneauth1 python3-requests
+    openssh-server openssh-client # tests play the machines of `fake` with it
 )
 QEMU_PACKAGES=(
     nova-compute nova-compute-kvm qemu-system-x86 libvirt-daemon-system libvirt-clients python3-libvirt
     neutron-linuxbridge-agent neutron-dhcp-agent neutron-l3-agent iptables ebtables ipset conntrack dnsmasq-base
-    iputils-arping netcat-openbsd genisoimage openssh-client
+    iputils-arping netcat-openbsd genisoimage
     extlinux syslinux-common cpio e2fsprogs xz-utils kmod
 )
 
