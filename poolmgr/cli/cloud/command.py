@@ -9,11 +9,14 @@ from poolmgr.cli.cloud import (
     config,
     console,
     create_server,
+    delete_image,
     delete_server,
     inventory,
+    list_images,
     list_servers,
     profiles,
     show,
+    upload_image,
 )
 from poolmgr.cli.commandline import Subcommands
 
@@ -24,6 +27,7 @@ looked for in the working directory, ~/.config/openstack and /etc/openstack.
   poolmgr cloud show north
   poolmgr cloud profiles
   poolmgr cloud config north --explain
+  poolmgr cloud upload-image north debian-12.qcow2
   poolmgr cloud create-server north my-server --image debian-12 --flavor small
 
 `poolmgr cloud VERB --help` explains a verb, with examples.
@@ -40,6 +44,9 @@ VERBS = (
     delete_server,
     clean,
     inventory,
+    upload_image,
+    list_images,
+    delete_image,
 )
 
 
