@@ -33,7 +33,7 @@ class Expected:
     networks: tuple[str, ...] = ()
     connect_to: str = ""
     need: FloatingIpNeed = NOT_NEEDED
-    microversion: str | None = "2.67"
+    microversion: str | None = "2.69"
     without: frozenset[str] = frozenset()
     upload: str = "put"
     roles: frozenset[tuple[str, str]] = frozenset()
@@ -287,7 +287,7 @@ def test_the_command_says_whether_servers_can_be_launched(sim, run):
     for words in (
         "nat-source",
         "needed: no public address; from ext-net",
-        "2.67 of 2.1-2.93",
+        "2.69 of 2.1-2.93",
         "put: default",
     ):
         assert words in text

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 Microversion = tuple[int, int]
 
-#: What our compute calls may be sent with, best first; each gives what the ones below do (cloud.md 3.2).
-LADDER: tuple[Microversion, ...] = ((2, 67), (2, 52), (2, 47), (2, 37))
+#: What our compute calls may be sent with, best first; each gives what the ones below do (cloud.md 3.2). From 2.69 on
+#: servers of a cell that is down are listed as UNKNOWN instead of not at all (Compute API guide, "Handling Down
+#: Cells"): before, a complete list can lack servers that are there.
+LADDER: tuple[Microversion, ...] = ((2, 69), (2, 67), (2, 52), (2, 47), (2, 37))
 
 USABLE = ("CURRENT", "SUPPORTED", "STABLE", "DEPRECATED")
 
@@ -111,7 +113,7 @@ def versioned_url(asked: str, version: Version) -> str:
 def best_microversion(
     minimum: Microversion | None, maximum: Microversion | None, wanted: str | None
 ) -> str | None:
-    """The microversion to send, "2.67", or None for none.
+    """The microversion to send, "2.69", or None for none.
 
     `wanted` is the operator's choice. Raises ValueError when the server does not offer that one.
     """

@@ -33,7 +33,7 @@ GLANCE = {"versions": [version(f"v2.{minor}", "http://inside/v2/", "SUPPORTED") 
 
 
 def at(url):
-    return Endpoint(url=url, microversion="2.67")
+    return Endpoint(url=url, microversion="2.69")
 
 
 class FakeSession:
@@ -138,7 +138,7 @@ def test_a_document_is_asked_for_with_the_token_only_when_it_must_be():
     found, session = discovery(
         {"compute": "http://n/v2.1"}, {"http://n/v2.1/": AuthFailed("401"), "http://n/": NOVA}
     )
-    assert found.need("compute").microversion == "2.67"
+    assert found.need("compute").microversion == "2.69"
     assert session.asked == ["http://n/v2.1/ (no token)", "http://n/v2.1/", "http://n/ (no token)"]
 
 
@@ -147,7 +147,7 @@ def test_a_service_that_does_not_answer_is_not_guessed_at():
     with pytest.raises(CloudUnavailable):
         found.find("compute")
     session.documents["http://n/v2.1/"] = NOVA21
-    assert found.need("compute").microversion == "2.67"
+    assert found.need("compute").microversion == "2.69"
 
 
 @pytest.mark.parametrize(
