@@ -163,7 +163,7 @@ class Trouble(enum.Enum):
     NETWORK_DOWN = "network-down", "switch it on (`openstack network set --enable`), or use another network"
     NETWORK_WITHOUT_SUBNET = (
         "network-without-subnet",
-        "add a subnet to it, or use another network: servers on it get no address",
+        "add a subnet to it, or use another network",
     )
     NO_NETWORK = (
         "no-network",

@@ -32,6 +32,7 @@ class Token:
     issued: float
     expires: float
     method: str
+    scoped: bool = True  # False: good for no project
 
 
 class Identity:
@@ -56,8 +57,10 @@ class Identity:
         identity = _dig(auth, "identity")
         methods = identity.get("methods") or []
         method = methods[0] if methods else ""
+        scoped = bool(auth.get("scope")) or method != "password"
         if method == "password" and self._password_is_right(identity):
-            self._check_scope(auth.get("scope"))
+            if scoped:
+                self._check_scope(auth.get("scope"))
         elif method == "application_credential":
             if auth.get("scope"):
                 raise Refusal(
@@ -68,7 +71,7 @@ class Identity:
             self._check_application_credential(_dig(identity, "application_credential"))
         elif not (method == "token" and self.valid(str(_dig(identity, "token").get("id")))):
             raise Refusal(401, _NOT_AUTHENTICATED)
-        return self._issue(method)
+        return self._issue(method, scoped=scoped)
 
     def _password_is_right(self, identity: Mapping[str, Any]) -> bool:
         user, mine = _dig(identity, "password", "user"), self.credentials
@@ -98,12 +101,14 @@ class Identity:
         if (given.get("id") != mine.app_id and not by_name) or given.get("secret") != mine.app_secret:
             raise Refusal(401, _NOT_AUTHENTICATED)
 
-    def _issue(self, method: str) -> Token:
+    def _issue(self, method: str, *, scoped: bool) -> Token:
         now = self._now()
         if len(self._tokens) > 1000:
             self._tokens = {t.id: t for t in self._tokens.values() if t.expires > now}
         expires = now + self._token_seconds()
-        token = Token(id=self._new_id().replace("-", ""), issued=now, expires=expires, method=method)
+        token = Token(
+            id=self._new_id().replace("-", ""), issued=now, expires=expires, method=method, scoped=scoped
+        )
         self._tokens[token.id] = token
         return token
 
@@ -115,6 +120,10 @@ class Identity:
         if not self.valid(token_id):
             raise Refusal(404, "Failed to validate token")
         return self._tokens[token_id]
+
+    def tokens(self) -> tuple[str, ...]:
+        """Ids of those that were issued, oldest first."""
+        return tuple(self._tokens)
 
     def revoke(self, token_id: str | None) -> None:
         self._tokens.pop(token_id or "", None)

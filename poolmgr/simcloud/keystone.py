@@ -75,15 +75,20 @@ def revoke_token(call: Call) -> Response:
 def _token(call: Call, token: Token) -> dict[str, Any]:
     mine = call.cloud.identity.credentials
     domain = {"id": mine.domain_id, "name": mine.domain}
-    return {
+    body = {
         "methods": [token.method],
         "user": {"id": mine.user_id, "name": mine.username, "domain": domain, "password_expires_at": None},
-        "project": {"id": mine.project_id, "name": mine.project, "domain": domain},
-        "is_domain": False,
-        "roles": [{"id": "5fc1a1b2c3d4", "name": "member"}],
         "issued_at": timestamp(token.issued, micro=True),
         "expires_at": timestamp(token.expires, micro=True),
         "audit_ids": [token.id[:22]],
+    }
+    if not token.scoped:
+        return body
+    return {
+        **body,
+        "project": {"id": mine.project_id, "name": mine.project, "domain": domain},
+        "is_domain": False,
+        "roles": [{"id": "5fc1a1b2c3d4", "name": "member"}],
         "catalog": catalog(call.cloud, _url(call)),
     }
 
@@ -128,9 +133,17 @@ def show_catalog(call: Call) -> Response:
     return json_response({"catalog": catalog(call.cloud, _url(call))})
 
 
+def projects(call: Call) -> Response:
+    """Those that the user has a role in."""
+    mine = call.cloud.identity.credentials
+    project = {"id": mine.project_id, "name": mine.project, "domain_id": mine.domain_id, "enabled": True}
+    return json_response({"projects": [project], "links": {"next": None}})
+
+
 ROUTES: tuple[Route, ...] = (
     Route(method="POST", path="/auth/tokens", operation="tokens", handler=log_in, open=True),
     Route(method="GET", path="/auth/tokens", operation="tokens", handler=show_token),
     Route(method="DELETE", path="/auth/tokens", operation="tokens", handler=revoke_token),
     Route(method="GET", path="/auth/catalog", operation="catalog", handler=show_catalog),
+    Route(method="GET", path="/auth/projects", operation="projects", handler=projects),
 )

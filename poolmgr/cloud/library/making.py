@@ -29,6 +29,7 @@ from poolmgr.model.server import (
     Server,
     ServerStatus,
 )
+from poolmgr.model.trouble import Trouble
 from poolmgr.policy.launch import (
     Adopt,
     Create,
@@ -279,6 +280,8 @@ class Making:
         if self._trouble and result in (Result.TIMEOUT, Result.UNKNOWN):
             text += f"; last trouble: {self._trouble}"
         kind = _ERRORS.get(result)
+        if kind is ImageGone:
+            return Trouble.IMAGE_GONE.error(kind, text)
         if kind is not None:
             return kind(text)
         fault, console = self._last_words()

@@ -12,6 +12,7 @@ from pathlib import Path
 from poolmgr.config.problem import did_you_mean
 from poolmgr.errors import ConfigError, Rejected
 from poolmgr.model.server import Flavor
+from poolmgr.model.trouble import Trouble
 from poolmgr.policy.flavors import choose_flavor
 
 #: Keys of metadata that say whose a server is; given by a user, they would make it a launcher's to delete.
@@ -34,6 +35,10 @@ def flavor_for(cloud: str, flavors: Iterable[Flavor], name: str | None, min_ram:
     if not name and not min_ram:
         raise Rejected(f"cloud {cloud}: name a flavor, or the memory (min_ram, MiB) it must have")
     known = list(flavors)
+    same = [flavor.id for flavor in known if flavor.name == name]
+    if len(same) > 1 and not min_ram:
+        message = f"cloud {cloud}: flavor {name}: several have this name: {', '.join(same)}"
+        raise Trouble.FLAVOR_AMBIGUOUS.error(Rejected, message)
     flavor = choose_flavor(known, Wish(flavor_name=name or None, min_ram_mib=min_ram or 0))
     if flavor is not None:
         return flavor
@@ -41,7 +46,8 @@ def flavor_for(cloud: str, flavors: Iterable[Flavor], name: str | None, min_ram:
     wish = f"no flavor {name}" if name else "no flavor"
     wish += f" with {min_ram} MiB" if min_ram else ""
     hint = did_you_mean(name, names) if name else ""
-    raise Rejected(f"cloud {cloud}: {wish}; {hint + ' ' if hint else ''}it has {', '.join(names) or 'none'}")
+    message = f"cloud {cloud}: {wish}; {hint + ' ' if hint else ''}it has {', '.join(names) or 'none'}"
+    raise Trouble.FLAVOR_UNKNOWN.error(Rejected, message)
 
 
 def checked_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

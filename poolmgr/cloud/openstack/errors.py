@@ -229,6 +229,7 @@ def in_name_of(cloud: str) -> Iterator[None]:
     except (CloudError, ConfigError) as error:
         if not str(error).startswith("cloud "):
             error.args = (f"cloud {cloud}: {error}",)
+            error.message = f"cloud {cloud}: {error.message}"
         raise
 
 

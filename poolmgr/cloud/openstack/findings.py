@@ -67,6 +67,10 @@ class Case:
         where = f"cloud {self.settings.name}"
         return Finding(severity=severity, trouble=trouble, section=section, message=f"{where}: {message}")
 
+    def told(self, reason: str) -> bool:
+        """Whether a section that failed says that already."""
+        return any(fault.reason == reason for fault in self.survey.faults.values())
+
 
 Rule = Callable[[Case], Iterator[Finding]]
 
@@ -150,8 +154,8 @@ def _tls(case: Case) -> Iterator[Finding]:
 def _services(case: Case) -> Iterator[Finding]:
     services = case.survey.services
     missing = [name for name, facts in services.items() if facts is None]
-    if any(fault.reason == Trouble.REGION_UNKNOWN.value for fault in case.survey.faults.values()):
-        return  # which has none of them
+    if len(missing) == len(services):
+        return  # why there is not even a Compute service is told already
     if "image" in missing:
         message = "no image service: no image can be found by name, nor uploaded"
         yield case.finding(Severity.BLOCKS, Trouble.SERVICE_MISSING, "services", message)
@@ -188,7 +192,7 @@ def _zones(case: Case) -> Iterator[Finding]:
 
 def _networks(case: Case) -> Iterator[Finding]:
     error = case.no_choice
-    if error is not None:
+    if error is not None and not case.told(error.reason):
         trouble = Trouble.of(error.reason) or Trouble.NO_NETWORK
         severity = Severity.WARNS if trouble is Trouble.SEVERAL_NETWORKS else Severity.BLOCKS
         yield case.finding(severity, trouble, "networks", error.message)
@@ -211,8 +215,8 @@ def _floating_ips(case: Case) -> Iterator[Finding]:
         return
     problem = plan.problem if plan else None
     trouble = problem.trouble if problem else Trouble.NO_NAT_SOURCE
-    if trouble.value in {fault.reason for fault in case.survey.faults.values()}:
-        return  # told already
+    if case.told(trouble.value):
+        return
     if servers.floating_ip is FloatingIpNeed.IMPOSSIBLE:
         yield case.finding(Severity.BLOCKS, trouble, "servers", servers.floating_ip_why)
     elif not servers.networks:

@@ -19,6 +19,7 @@ from poolmgr.cloud.openstack.calls import CallCounter, ServiceMap, call_name
 from poolmgr.cloud.openstack.errors import retry_after
 from poolmgr.cloud.openstack.limiter import RateLimiter
 from poolmgr.errors import Rejected
+from poolmgr.model.trouble import Trouble
 from poolmgr.observe.api_name import ApiCall
 from poolmgr.runtime.clock import Clock
 
@@ -121,6 +122,5 @@ def refuse_strange_redirect(url: str, response: requests.Response) -> None:
         return
     here, there = urlsplit(url), urlsplit(urljoin(url, target))
     if there.hostname != here.hostname or (here.scheme == "https" and there.scheme != "https"):
-        raise Rejected(
-            f"{url} redirects to {there.scheme}://{there.netloc}: not followed, check the endpoint"
-        )
+        message = f"it redirects to {there.scheme}://{there.netloc}, which was not followed"
+        raise Trouble.STRANGE_REDIRECT.error(Rejected, message)

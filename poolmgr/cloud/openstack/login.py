@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from keystoneauth1 import exceptions as ksa
@@ -56,6 +57,7 @@ def auth_plugin(settings: CloudSettings, ask: Callable[[str], Document]) -> Base
     `ask` gets the version document at a URL, {} if there is none. Raises ConfigError when no plugin takes the
     credentials, and what `ask` raises.
     """
+    _check_url(settings)
     settings = of_one_version(settings, ask)
     try:
         loader: Any = loading.get_plugin_loader(settings.auth_type)
@@ -69,6 +71,15 @@ def auth_plugin(settings: CloudSettings, ask: Callable[[str], Document]) -> Base
     except ksa.ClientException as error:
         raise ConfigError(f"cloud {settings.name}: auth: {error}") from error
     return plugin
+
+
+def _check_url(settings: CloudSettings) -> None:
+    """Raises ConfigError for an auth_url that cannot be one."""
+    url = str(settings.auth.get("auth_url") or "")
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        message = f"cloud {settings.name}: identity: auth_url {url}: no URL of a service"
+        raise Trouble.BAD_URL.error(ConfigError, message)
 
 
 def of_one_version(settings: CloudSettings, ask: Callable[[str], Document]) -> CloudSettings:

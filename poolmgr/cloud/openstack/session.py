@@ -242,6 +242,8 @@ class Session:
                 if call.method != "GET" or response.status_code not in REDIRECTS or not target:
                     return response
                 url = urljoin(url, target)
+        except Rejected as error:  # by the gate
+            raise Trouble.STRANGE_REDIRECT.error(Rejected, f"{call}: {error.message}") from error
         except OSError as error:  # requests' own are of this kind too
             silence = silence_of(error)
             raise silence.error(

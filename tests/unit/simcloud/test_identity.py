@@ -49,7 +49,6 @@ def test_an_application_credential_works_and_takes_no_scope():
         password(name="other"),
         password(domain={"name": "Elsewhere"}),
         {**password(), "scope": {"project": {"name": "other", "domain": DOMAIN}}},
-        {**password(), "scope": None},
         {"identity": {"methods": ["oracle"]}},
         {"identity": {"methods": ["token"], "token": {"id": "made-up"}}},
         application_credential(Scene().cloud.identity, secret="wrong"),
@@ -60,6 +59,12 @@ def test_wrong_credentials_are_refused(auth: dict[str, Any]):
     with pytest.raises(Refusal) as caught:
         Scene().cloud.identity.log_in(auth)
     assert caught.value.status == 401
+
+
+def test_without_a_scope_a_token_is_good_for_no_project():
+    identity = Scene().cloud.identity
+    assert not identity.log_in({**password(), "scope": None}).scoped
+    assert identity.log_in(password()).scoped
 
 
 def test_tokens_can_be_revoked():
