@@ -5,6 +5,7 @@ Runs inside the network namespace of the variant `qemu` (tools/openstack.sh), wh
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +13,13 @@ from typing import Any
 
 import pytest
 
-import poolmgr.cloud
 from poolmgr.cli.client import NodeClient
+from poolmgr.cli.main import main
 from poolmgr.cli.orders import Order, Stage, Wanted
 from poolmgr.store.remains import remains
 from poolmgr.store.zookeeper.walk import all_paths
 from tests.integration.openstack.launcher_run import LauncherRun
-from tests.integration.openstack.site import CLOUDS_YAML, eventually
+from tests.integration.openstack.site import CLOUDS_YAML, eventually, real_site
 
 pytestmark = pytest.mark.openstack_vm
 
@@ -68,15 +69,17 @@ def key(tmp_path) -> Path:
 
 
 @pytest.fixture
-def image(admin, key, monkeypatch) -> Iterator[str]:
+def image(admin, key, monkeypatch, capsys) -> Iterator[str]:
     """The id of an image that poolmgr has uploaded; the login's key is there too."""
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(CLOUDS_YAML))
-    with poolmgr.cloud.connect("pool-a") as cloud:
-        cloud.import_key(KEY, key.with_suffix(".pub").read_text())
-        image = cloud.upload_image(TINY, name=IMAGE)
-        yield image.id
-        cloud.delete_image(image.id)
-        cloud.delete_key(KEY)
+    project = real_site("pool-a", cores=None)
+    project.cloud.import_key(KEY, key.with_suffix(".pub").read_text())
+    assert main(["cloud", "upload-image", "pool-a", str(TINY), "--name", IMAGE, "--json"]) == 0
+    uploaded = json.loads(capsys.readouterr().out)
+    yield uploaded["id"]
+    assert main(["cloud", "delete-image", "pool-a", IMAGE]) == 0
+    project.cloud.delete_key(KEY)
+    project.cloud.close()
 
 
 def test_a_request_is_served_by_a_machine_one_can_log_in_to(admin, image, key, tmp_path, zookeeper_hosts):
