@@ -214,6 +214,27 @@ def test_a_refusal_that_may_pass_is_tried_three_times(staged, status, message, t
     assert_nothing(stage)
 
 
+def test_a_cloud_that_says_when_to_come_back_is_heard(staged, tmp_path):
+    stage, spec = staged("nat"), file_spec(tmp_path)
+    stage.strike("http-503", operations=[PUT["nat"]], times=1, retry_after=120.0)
+    before = stage.clock.monotonic()
+    stage.cloud.upload_image(spec)
+    assert stage.clock.monotonic() - before >= 120.0
+    assert_whole(stage, spec)
+
+
+@pytest.mark.parametrize(
+    ("shape", "operation"), [("nat", "image.POST.images"), ("tasks", "image.POST.tasks")]
+)
+def test_who_may_not_make_images_may_still_use_the_cloud(staged, shape, operation, tmp_path):
+    """So it is Rejected: AuthFailed would stop the provider."""
+    stage = staged(shape)
+    stage.strike("refuse", operations=[operation], status=403, message="You are not authorized to do that")
+    with pytest.raises(Rejected, match="set image_upload_method"):
+        stage.cloud.upload_image(file_spec(tmp_path))
+    assert_nothing(stage)
+
+
 def test_an_image_that_is_deleted_underneath_is_made_anew(staged, tmp_path):
     stage, spec, gone = staged("nat"), file_spec(tmp_path), []
 

@@ -245,7 +245,12 @@ class Discovery:
             return Endpoint(url=bare)
         forced = "1" if "image" in self._lowered else (wanted.api_version or "").split(".", maxsplit=1)[0]
         majors = (int(forced),) if forced in ("1", "2") else (2, 1)
-        listed = self._versions("image", root_of(bare))
+        try:
+            listed = self._versions("image", root_of(bare))
+        except CloudUnavailable:
+            if not named or named[0] != majors[0]:  # what the catalog says may not be the best there is
+                raise
+            return Endpoint(url=bare)
         for major in majors:
             fit = [version for version in listed if version.number[0] == major]
             if fit:

@@ -95,26 +95,27 @@ class Images:
         """See `ImageCloud.delete_image`. Protection that was put on with the upload is taken off first."""
         api = self.api()
         try:
-            api.delete(image_id)
+            self._delete(api, image_id)
         except NotFound:
             log.debug("image %s is gone already", image_id)
-        except (Rejected, Forbidden) as error:
-            image = api.get(image_id)
-            if not image.protected or PROP_PROTECTED not in image.properties:
-                raise _undeletable(image, error) from error
-            api.write(image_id, {}, {"protected": False})
-            self._delete_again(api, image)
         self.drop_caches()
 
     def drop_caches(self) -> None:
         with self._lock:
             self._found.clear()
 
-    def _delete_again(self, api: ImageApi, image: CloudImage) -> None:
+    @staticmethod
+    def _delete(api: ImageApi, image_id: str) -> None:
+        """Raises NotFound, Rejected."""
         try:
-            api.delete(image.id)
-        except NotFound:
-            log.debug("image %s is gone already", image.id)
+            return api.delete(image_id)
+        except (Rejected, Forbidden) as error:
+            image = api.get(image_id)
+            if not image.protected or PROP_PROTECTED not in image.properties:
+                raise _undeletable(image, error) from error
+        api.write(image_id, {}, {"protected": False})
+        try:
+            return api.delete(image_id)
         except (Rejected, Forbidden) as error:
             raise _undeletable(image, error) from error
 

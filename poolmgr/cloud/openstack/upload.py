@@ -139,7 +139,7 @@ class Uploader:
 
     def _by(self, way: Way, job: Job) -> CloudImage:
         """Up to so many tries. Raises the error of the last one."""
-        number, before = 1, ""
+        number, before, asked = 1, "", 0.0
         while True:
             attempt = Attempt(job, way, number)
             try:
@@ -151,8 +151,10 @@ class Uploader:
                     _add_words(error, after=left)
                     raise
                 log.warning("image %s: try %d failed: %s", job.spec.name, number, error)
-                before = str(error)
-            job.watch.pause(self._policy.pause * 2 ** (number - 1))
+                before, asked = str(error), getattr(error, "retry_after", None) or 0.0
+            job.watch.pause(
+                max(self._policy.pause * 2 ** (number - 1), min(asked, self._policy.longest_pause))
+            )
             number += 1
 
     def _once(self, attempt: Attempt) -> CloudImage:

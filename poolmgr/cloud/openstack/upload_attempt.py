@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from poolmgr.cloud.openstack.image import Images
 from poolmgr.cloud.openstack.staging import Layout
@@ -31,6 +32,7 @@ class UploadPolicy:
 
     tries: int = 3
     pause: float = 2.0  # after the first failed try; doubles
+    longest_pause: float = 300.0  # that a cloud may ask for
     stall: float = STALL  # nothing moves for so long: no answer
     import_timeout: float = 3600.0  # for what the cloud does with bytes it has
     settle_timeout: float = 120.0  # until the cloud shows everywhere what it said that it has
@@ -42,7 +44,11 @@ class UploadPolicy:
 
 
 class TryAgain(CloudUnavailable):
-    """This try is lost, the next one may succeed."""
+    """This try is lost, the next one may succeed, but not before `retry_after` seconds where the cloud said so."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.retry_after = retry_after
 
 
 class WayRefused(CloudUnavailable):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from poolmgr.cloud.openstack.errors import Failure, WrongEndpoint, error_of
+from poolmgr.cloud.openstack.errors import Failure, Forbidden, WrongEndpoint, error_of
 from poolmgr.cloud.openstack.image import Images
 from poolmgr.cloud.openstack.session import Answer
 from poolmgr.cloud.openstack.upload_attempt import Attempt, TryAgain, WayRefused, mine
@@ -82,6 +82,8 @@ class DirectWays:
             if api.version == 1:
                 raise
             raise VersionRefused(str(error), request_id=error.request_id) from error
+        except Forbidden as error:  # of images, not of the login: the rest of the cloud may be used
+            raise Trouble.UPLOAD_REFUSED.error(Rejected, str(error), request_id=error.request_id) from error
         attempt.made_image(image.id)
         return image.id
 
@@ -127,7 +129,8 @@ class DirectWays:
             case Next.OTHER_WAY:
                 raise WayRefused(attempt.way, CloudUnavailable(str(failure or error))) from error
             case Next.AGAIN:
-                raise TryAgain(str(error), request_id=error.request_id) from error
+                wait = failure.retry_after if failure else None
+                raise TryAgain(str(error), retry_after=wait, request_id=error.request_id) from error
             case Next.FAIL:
                 raise error
 

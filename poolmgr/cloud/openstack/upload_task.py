@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.image import Images
 from poolmgr.cloud.openstack.image_task import ImportTask, ImportTasks, TaskStatus
 from poolmgr.cloud.openstack.object_store import ObjectStore
@@ -116,6 +117,8 @@ class TaskWay:
             if found is None:
                 raise TryAgain(str(error), request_id=error.request_id) from error
             return found
+        except Forbidden as error:
+            raise Trouble.UPLOAD_REFUSED.error(Rejected, str(error), request_id=error.request_id) from error
 
     def _import(self, attempt: Attempt, source: str, task: ImportTask) -> CloudImage:
         posts = 1

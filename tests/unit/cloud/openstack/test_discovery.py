@@ -189,6 +189,16 @@ def test_where_image_is(url, documents, asked, endpoint):
     assert found.need("image").url == endpoint
 
 
+def test_a_root_that_does_not_answer_only_matters_where_the_catalog_names_no_version_2():
+    down = {"http://g/": CloudUnavailable("503")}
+    found, _ = discovery({"image": "http://g/v2"}, down)
+    assert found.need("image").url == "http://g/v2"
+    for url in ("http://g", "http://g/v1"):
+        found, _ = discovery({"image": url}, down)
+        with pytest.raises(CloudUnavailable):
+            found.need("image")
+
+
 def test_an_override_of_image_is_used_as_it_is():
     override = CloudService(endpoint_override="http://mine/v1")
     found, session = discovery({"image": "http://g"}, {"http://mine/": GLANCE}, image=override)
