@@ -480,7 +480,7 @@ def test_a_redirect_to_another_host_does_not_get_the_token(rude):
     stage, url, handler = rude
     other = url.replace("127.0.0.1", "localhost")
     handler.answers["/v2.1/limits"] = redirect(f"{other}/v2.1/limits")
-    with pytest.raises(Rejected, match="not followed, check the endpoint"):
+    with pytest.raises(Rejected, match="which was not followed"):
         stage.cloud.limits()
     assert [path for path, _ in handler.seen].count("/v2.1/limits") == 1
 
