@@ -16,6 +16,7 @@ import pytest
 from poolmgr.cli.client import NodeClient
 from poolmgr.cli.main import main
 from poolmgr.cli.orders import Order, Stage, Wanted
+from poolmgr.model.server import Server
 from poolmgr.store.remains import remains
 from poolmgr.store.zookeeper.walk import all_paths
 from tests.integration.openstack.launcher_run import LauncherRun
@@ -91,7 +92,8 @@ def test_a_request_is_served_by_a_machine_one_can_log_in_to(admin, image, key, t
         order = client.submit(Wanted(labels=("tiny",)))
         eventually(lambda: step(client, order), within=PATIENCE)
         (node,) = order.nodes
-        assert node.image_id == image
+        assert node.image_id == IMAGE
+        assert image in {s.image_id for s in project_servers()}
         assert node.host_keys
         assert str(node.interface_ip).startswith("172.24.4.")
         assert logged_in(node.interface_ip, node.host_keys, key, tmp_path).startswith("np")
@@ -103,6 +105,14 @@ def test_a_request_is_served_by_a_machine_one_can_log_in_to(admin, image, key, t
         assert admin.left() == before
     finally:
         run.close()
+
+
+def project_servers() -> list[Server]:
+    project = real_site("pool-a", cores=None)
+    try:
+        return list(project.cloud.list_servers().items.values())
+    finally:
+        project.cloud.close()
 
 
 def step(client: NodeClient, order: Order) -> bool:
