@@ -23,7 +23,8 @@ from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 2.0  # seconds, while a volume is filled from its image
+FIRST_PAUSE = 1.0  # seconds, between looks at a volume that is filled from its image; doubles
+LONGEST_PAUSE = 16.0
 PATIENCE = 900.0
 
 
@@ -112,6 +113,7 @@ class Ahead:
 
     def _wait_for(self, volume_id: str) -> None:
         until = self._clock.monotonic() + PATIENCE
+        pause = FIRST_PAUSE
         while True:
             try:
                 status = self._volumes.get(volume_id).status
@@ -123,7 +125,8 @@ class Ahead:
                 raise NoCapacity(f"volume {volume_id} is {status} instead of being filled from its image")
             if self._clock.monotonic() >= until:
                 raise NoCapacity(f"volume {volume_id} is still {status} after {PATIENCE:.0f} s")
-            self._clock.wait(self._closed, LOOK_EVERY)
+            self._clock.wait(self._closed, pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
             if self._closed.is_set():
                 raise CloudUnavailable("the provider was stopped")
 

@@ -361,7 +361,9 @@ def check_networks(settings: CloudSettings, topology: Topology) -> None:
 def check_without_network(settings: CloudSettings) -> None:
     """Raises ConfigError for what clouds.yaml asks of a Network service, in a cloud that has none."""
     if settings.port_mode == "precreate":
-        raise ConfigError(f"cloud {settings.name}: port_mode precreate: there is no network service")
+        raise ConfigError(
+            f"cloud {settings.name}: port_mode precreate: there is no network service: set port_mode: nova"
+        )
     if settings.requires_floating_ip and settings.floating_ip_source is NetworkApi.NEUTRON:
         raise ConfigError(
             f"cloud {settings.name}: requires_floating_ip: there is no network service to make floating IPs; if the "
