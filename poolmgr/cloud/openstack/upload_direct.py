@@ -129,7 +129,7 @@ class DirectWays:
             case Next.OTHER_WAY:
                 raise WayRefused(attempt.way, CloudUnavailable(str(failure or error))) from error
             case Next.AGAIN:
-                wait = failure.retry_after if failure else None
+                wait = getattr(failure or error, "retry_after", None)
                 raise TryAgain(str(error), retry_after=wait, request_id=error.request_id) from error
             case Next.FAIL:
                 raise error
