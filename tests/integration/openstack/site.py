@@ -6,7 +6,10 @@ simcloud from inside, a real one with the administrator's login.
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -232,3 +235,17 @@ def real_site(name: str, *, cores: int | None) -> Site:
         cores=cores,
         real=True,
     )
+
+
+def command(*args: str, status: int = 0) -> Any:
+    """What `poolmgr cloud <args>` prints on the real services, read as JSON; None if it prints nothing."""
+    done = subprocess.run(
+        [sys.executable, "-m", "poolmgr.cli.main", "cloud", *args],
+        env={**os.environ, "OS_CLIENT_CONFIG_FILE": str(CLOUDS_YAML)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    return json.loads(done.stdout) if done.stdout.strip() else None

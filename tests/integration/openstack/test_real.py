@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 import poolmgr.cloud
-from poolmgr.cli.main import main
 from poolmgr.errors import CloudError, NotFound
 from poolmgr.model.cloud_image import ImageOwner, ImageSpec, UploadPhase
 from poolmgr.model.server import ServerStatus
 from tests.integration.openstack.admin import Objects
-from tests.integration.openstack.site import CLOUDS_YAML, DEPLOYMENT, Site, eventually
+from tests.integration.openstack.site import CLOUDS_YAML, DEPLOYMENT, Site, command, eventually
 
 pytestmark = pytest.mark.openstack
 
@@ -77,12 +74,15 @@ def test_a_create_that_fails_leaves_nothing(admin, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["pool-a", "pool-b", "pool-c"])
-def test_the_doctor_finds_the_projects_as_they_are(name, monkeypatch, capsys):
-    """Each sees two networks of which one has to be named, which the doctor says; else a server could be made."""
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(CLOUDS_YAML))
-    status = main(["cloud", "show", name, "--json"])
-    report = json.loads(capsys.readouterr().out)
-    assert status == (0 if report["could_launch"] else 1)
+def test_the_doctor_finds_the_projects_as_they_are(name):
+    """Each sees two networks of which one has to be named, which the doctor says; nothing stops a server."""
+    report = command("show", name, "--json")
+    assert report["could_launch"]
+    assert [finding["reason"] for finding in report["findings"]] == ["several-networks"]
+    roles = {n["name"]: {role["role"] for role in n["roles"]} for n in report["networks"]}
+    assert roles["public"] == {"external", "nat-source"}
+    assert roles["private"] == {"internal", "nat-destination"}
+    assert roles["direct"] == {"internal"}
 
 
 def test_a_large_object_goes_to_the_object_store_in_segments_and_leaves_it_again(site, tmp_path):

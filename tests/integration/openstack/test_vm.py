@@ -5,7 +5,6 @@ Runs inside the network namespace of the variant `qemu` (tools/openstack.sh), wh
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +13,12 @@ from typing import Any
 import pytest
 
 from poolmgr.cli.client import NodeClient
-from poolmgr.cli.main import main
 from poolmgr.cli.orders import Order, Stage, Wanted
 from poolmgr.model.server import Server
 from poolmgr.store.remains import remains
 from poolmgr.store.zookeeper.walk import all_paths
 from tests.integration.openstack.launcher_run import LauncherRun
-from tests.integration.openstack.site import CLOUDS_YAML, eventually, real_site
+from tests.integration.openstack.site import CLOUDS_YAML, command, eventually, real_site
 
 pytestmark = pytest.mark.openstack_vm
 
@@ -70,15 +68,12 @@ def key(tmp_path) -> Path:
 
 
 @pytest.fixture
-def image(admin, key, monkeypatch, capsys) -> Iterator[str]:
+def image(admin, key) -> Iterator[str]:
     """The id of an image that poolmgr has uploaded; the login's key is there too."""
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(CLOUDS_YAML))
     project = real_site("pool-a", cores=None)
     project.cloud.import_key(KEY, key.with_suffix(".pub").read_text())
-    assert main(["cloud", "upload-image", "pool-a", str(TINY), "--name", IMAGE, "--json"]) == 0
-    uploaded = json.loads(capsys.readouterr().out)
-    yield uploaded["id"]
-    assert main(["cloud", "delete-image", "pool-a", IMAGE]) == 0
+    yield command("upload-image", "pool-a", str(TINY), "--name", IMAGE, "--json")["id"]
+    command("delete-image", "pool-a", IMAGE)
     project.cloud.delete_key(KEY)
     project.cloud.close()
 
