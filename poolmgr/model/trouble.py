@@ -14,6 +14,7 @@ from poolmgr.errors import PoolmgrError
 E = TypeVar("E", bound=PoolmgrError)
 
 
+@enum.unique
 class Trouble(enum.Enum):
     """`value` is the word, `remedy` a sentence for the operator, without a full stop."""
 

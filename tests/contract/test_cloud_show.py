@@ -265,6 +265,22 @@ def test_a_region_in_the_wrong_case_is_told_once(look):
     assert not report.could_launch
 
 
+@pytest.mark.parametrize("verify", [True, False])
+def test_the_certificate_of_each_host_is_told(tmp_path, verify):
+    config = {"seed": 7, "ssh": {"enabled": False}, "tls": "self-signed", "clouds": {"nat": {"shape": "nat"}}}
+    with running(config) as sim:
+        entry = {**sim.clouds_yaml()["clouds"]["nat"], **({} if verify else {"verify": False})}
+        file = tmp_path / "clouds.yaml"
+        file.write_text(yaml.safe_dump({"clouds": {"nat": entry}}), encoding="utf-8")
+        with connect("nat", paths=[str(file)], environ={}) as cloud:
+            report = cloud.show()
+    (facts,) = report.tls  # one host
+    assert (facts.host, facts.protocol, facts.checked) == ("127.0.0.1", "TLSv1.3", verify)
+    assert facts.names == (("127.0.0.1",) if verify else ())
+    assert (facts.not_after is not None) is verify
+    assert reasons(report) == (set() if verify else {"certificate-unchecked"})
+
+
 # -- the command -----------------------------------------------------------------------------------------
 
 

@@ -226,7 +226,7 @@ def _floating_ips(case: Case) -> Iterator[Finding]:
 
 def _addresses(case: Case) -> Iterator[Finding]:
     servers = case.servers
-    if servers is None:
+    if servers is None or servers.floating_ip is FloatingIpNeed.IMPOSSIBLE:
         return
     if servers.ipv4 is False and servers.ipv6 and not servers.own_ipv6_route:
         message = "servers get only IPv6 addresses, and this machine has no route for IPv6"
