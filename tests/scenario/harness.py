@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from poolmgr.cloud.simulated import SimulatedCloud, SimulatedProber
+from poolmgr.cloud.simulated.calls import Calls
 from poolmgr.config.settings import (
     BootImage,
     Label,
@@ -70,15 +71,15 @@ class Fuse:
         return guarded
 
 
-class FusedCloud(SimulatedCloud):
-    """A cloud whose calls go through a fuse, one by one, if they change anything."""
+class FusedCalls(Calls):
+    """The calls of a cloud go through a fuse, one by one, if they change anything."""
 
-    def __init__(self, cloud: SimCloud, fuse: Fuse, **how: Any) -> None:
-        super().__init__(cloud, **how)
+    def __init__(self, cloud: SimCloud, fuse: Fuse) -> None:
+        super().__init__(cloud)
         self._fuse = fuse
 
-    def _ask(self, operation: str, act: Callable[..., Any], *, subject: str = "") -> Any:
-        ask = super()._ask
+    def ask(self, operation: str, act: Callable[..., Any], *, subject: str = "") -> Any:
+        ask = super().ask
         service, method, _ = operation.split(".", 2)
         if method != "GET" and service != "identity":
             ask = self._fuse.around(ask)
@@ -158,8 +159,10 @@ class Process:
         deployment = store.deployment()
         self.workers: dict[str, ProviderWorker] = {}
         for one in site.providers.values():
-            how = {"clock": site.clock, **site.cloud_options}
-            cloud = FusedCloud(site.world.clouds[one.name], self.fuse, **how)
+            far = site.world.clouds[one.name]
+            cloud = SimulatedCloud(
+                far, clock=site.clock, calls=FusedCalls(far, self.fuse), **site.cloud_options
+            )
             parts = Parts(
                 store=store,
                 cloud=cloud,

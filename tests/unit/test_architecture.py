@@ -31,8 +31,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
     # The front door for other programs: like wiring it picks real parts, and it judges by the rules of launchers.
     "cloud.library": ("config", "policy", "runtime", "observe"),
     "cloud.simulated": ("config.settings", "runtime", "observe", "simcloud.world"),
-    "cloud.simulated_floating": ("config.settings", "runtime", "observe", "simcloud.world"),
-    "cloud.simulated_images": ("config.settings", "runtime", "observe", "simcloud.world"),
     "simcloud": (),
     "launcher": ("config.settings", "policy", "runtime", "observe", "store.api", "cloud.api"),
     "builder": ("config.settings", "policy", "runtime", "observe", "store.api", "cloud.api"),

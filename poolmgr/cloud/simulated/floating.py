@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from poolmgr.cloud.simulated_images import Ask
+from poolmgr.cloud.simulated.calls import Calls
 from poolmgr.errors import CloudError, NotFound, OverQuota
-from poolmgr.model.server import FloatingIp, Owner, Server, owner_of_tag
+from poolmgr.model.server import Addresses, FloatingIp, Owner, Server, owner_of_tag
 from poolmgr.simcloud import world as sim
 
 
 class SimulatedFloatingIps:
     """The floating IPs of one pretend cloud. `possible` False: its servers never need any."""
 
-    def __init__(self, cloud: sim.SimCloud, ask: Ask) -> None:
-        self._cloud, self._ask = cloud, ask
+    def __init__(self, cloud: sim.SimCloud, calls: Calls) -> None:
+        self._cloud, self._calls = cloud, calls
         self._neutron = "network" in cloud.shape.services
         routed = next((p.routed_to for p in cloud.shape.networks if p.routed_to), None)
         pool = next((p.name for p in cloud.shape.networks if p.external and not p.pluggable), None)
         self._source = routed if self._neutron else pool
         self.possible = self._source is not None
 
-    def give(self, server: Server, owner: Owner) -> str | None:
+    def expose(self, server: Server, owner: Owner, *, auto: bool) -> Addresses:
+        """The server's addresses, with a floating IP where it needs one and `auto` allows it."""
+        addresses = server.addresses
+        if addresses.floating_v4 or addresses.public_v4 or not addresses.fixed_v4 or not auto:
+            return addresses
+        given = self._give(server, owner)
+        if not given:
+            return addresses
+        return replace(addresses, public_v4=given, interface_ip=given, floating_v4=given)
+
+    def _give(self, server: Server, owner: Owner) -> str | None:
         """The address bound to the server, made or found; None where none can be had."""
         if self._source is None:
             return None
@@ -31,20 +42,17 @@ class SimulatedFloatingIps:
         if not self.possible:
             return {}
         operation = "network.GET.floatingips" if self._neutron else "compute.GET.os-floating-ips"
-        known = self._ask(operation, lambda _: [*self._cloud.networking.floating_ips.values()])
+        known = self._calls.ask(operation, lambda _: [*self._cloud.networking.floating_ips.values()])
         return {f.id: self._record(f) for f in known}
 
     def delete(self, floating_ip_id: str) -> None:
-        def delete(trouble: sim.Trouble) -> None:
+        def delete(floating_ip_id: str, trouble: sim.Trouble) -> None:
             self._cloud.networking.floating_ip(floating_ip_id)
             if not trouble.of(sim.FaultKind.IGNORED_DELETE):
                 self._cloud.networking.delete_floating_ip(floating_ip_id)
 
         operation = "network.DELETE.floatingip" if self._neutron else "compute.DELETE.os-floating-ip"
-        try:
-            self._ask(operation, delete, subject=floating_ip_id)
-        except NotFound:
-            return
+        self._calls.delete(operation, floating_ip_id, delete)
 
     def release(self, server_id: str) -> None:
         """Nova's own bear no mark: they go before their server."""
@@ -56,7 +64,7 @@ class SimulatedFloatingIps:
 
     def _given_by_neutron(self, server: Server, owner: Owner) -> str:
         networking = self._cloud.networking
-        ports = self._ask("network.GET.ports", lambda _: networking.ports_of(server.id))
+        ports = self._calls.ask("network.GET.ports", lambda _: networking.ports_of(server.id))
         if not ports:
             raise NotFound(f"server {server.id} has no port")
         for found in networking.floating_ips.values():
@@ -69,7 +77,7 @@ class SimulatedFloatingIps:
             network = networking.network_named(str(self._source))
             return networking.create_floating_ip(network.id, port_id=ports[0].id, description=owner.tag())
 
-        return self._ask("network.POST.floatingips", make, subject=owner.tag()).address
+        return self._calls.ask("network.POST.floatingips", make, subject=owner.tag()).address
 
     def _given_by_nova(self, server: Server) -> str:
         for found in self.list().values():
@@ -86,9 +94,9 @@ class SimulatedFloatingIps:
             self._cloud.compute.server(server.id)
             networking.bind(made.id, networking.ports_of(server.id)[0].id, check_route=False)
 
-        made = self._ask("compute.POST.os-floating-ips", make)
+        made = self._calls.ask("compute.POST.os-floating-ips", make)
         try:
-            self._ask("compute.POST.server_action", bind, subject=server.id)
+            self._calls.ask("compute.POST.server_action", bind, subject=server.id)
         except CloudError:
             self.delete(made.id)
             raise

@@ -1,4 +1,4 @@
-"""`ImageCloud` straight on a pretend world: the same promises as the real one's, with as few steps as will do.
+"""`upload_image` straight on a pretend world: the same promises as the real one's, with as few steps as will do.
 
 It knows one way into each cloud: PUT where that is open, else import, else a task. Bytes take no time.
 """
@@ -10,169 +10,79 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
 
-from poolmgr.errors import CloudError, CloudUnavailable, ConfigError, NotFound, OutcomeUnknown, Rejected
+from poolmgr.cloud.simulated.calls import Calls
+from poolmgr.cloud.simulated.images import CONTAINER, OWNER_HEADER, SimulatedImages
+from poolmgr.errors import CloudError, CloudUnavailable, ConfigError, OutcomeUnknown, Rejected
 from poolmgr.model.cloud_image import (
     PROP_DEPLOYMENT,
     PROP_IMAGE,
     PROP_MD5,
     PROP_PROTECTED,
     CloudImage,
-    ImageOwner,
     ImageSpec,
     ImageStatus,
     StagedObject,
     UploadPhase,
     UploadProgress,
 )
-from poolmgr.model.server import LIBRARY, Listing
+from poolmgr.model.server import LIBRARY
 from poolmgr.runtime.clock import Clock
 from poolmgr.simcloud import world as sim
 
-R = TypeVar("R")
-Progress = Callable[[UploadProgress], None]
-
 TRIES = 3
 PATIENCE = 3600.0  # seconds
-CONTAINER = "images"
 BLOCK = 256 << 10
-_OWNER = "x-object-meta-poolmgr-owner"
-
-
-class Ask(Protocol):
-    """One API call; see `SimulatedCloud`."""
-
-    def __call__(self, operation: str, act: Callable[[sim.Trouble], R], *, subject: str = "") -> R: ...
 
 
 class _Stopped(CloudUnavailable):
     """Cancelled, or out of time."""
 
 
-class SimulatedImages:
-    """The images of one pretend cloud."""
-
-    def __init__(self, cloud: sim.SimCloud, ask: Ask, clock: Clock) -> None:
-        self._cloud, self._ask, self._clock = cloud, ask, clock
-
-    def get(self, image_id: str) -> CloudImage:
-        found = self._ask("image.GET.image", lambda _: self._cloud.images.image(image_id), subject=image_id)
-        return _image(found)
-
-    def listing(self) -> Listing[CloudImage]:
-        started_at = self._clock.monotonic()
-        own = self._own()
-        return Listing(
-            items={image.id: image for image in own},
-            started_at=started_at,
-            finished_at=self._clock.monotonic(),
-        )
-
-    def delete(self, image_id: str) -> None:
-        images = self._cloud.images
-
-        def delete(trouble: sim.Trouble) -> None:
-            image = images.image(image_id)
-            if image.protected and PROP_PROTECTED in image.properties:
-                images.change(image_id, protected=False)
-            images.delete(image_id, trouble)
-
-        try:
-            self._ask("image.DELETE.image", delete, subject=image_id)
-        except NotFound:
-            return
-
-    def list_staged(self) -> Listing[StagedObject]:
-        started_at = self._clock.monotonic()
-        staged: dict[str, StagedObject] = {}
-        if self._way() == "task":
-            for stored in self._ask("object-store.GET.container", lambda _: self._stored()):
-                if _OWNER in stored.headers:
-                    told = json.loads(stored.headers[_OWNER])
-                    staged[f"{CONTAINER}/{stored.name}"] = StagedObject(
-                        container=CONTAINER,
-                        name=stored.name,
-                        size=stored.size,
-                        owner=ImageOwner(**told) if told else None,
-                        last_modified=stored.updated,
-                    )
-        return Listing(items=staged, started_at=started_at, finished_at=self._clock.monotonic())
-
-    def delete_staged(self, staged: StagedObject) -> None:
-        def delete(_: sim.Trouble) -> None:
-            self._cloud.objects.delete(staged.container, staged.name)
-
-        try:
-            self._ask("object-store.DELETE.object", delete, subject=staged.name)
-        except NotFound:
-            return
-
-    def upload(
-        self,
-        spec: ImageSpec,
-        progress: Progress | None,
-        cancelled: threading.Event | None,
-        timeout: float | None,
-    ) -> CloudImage:
-        upload = _Upload(self, spec, progress, cancelled or threading.Event(), timeout)
-        number = 1
-        while True:
-            try:
-                return upload.once(number)
-            except BaseException as error:
-                upload.clear()
-                passing = isinstance(error, CloudUnavailable) and not isinstance(error, _Stopped)
-                if number >= TRIES or not passing:
-                    raise
-            self._clock.wait(upload.cancelled, 2.0 * number)
-            number += 1
-
-    # -- for one upload ----------------------------------------------------------------------------------
-
-    def _way(self) -> str:
-        methods = self._cloud.images.api.methods
-        return next((way for way in ("put", "glance-direct", "task") if way in methods), "put")
-
-    def _own(self) -> list[CloudImage]:
-        known = self._ask("image.GET.images", lambda _: self._cloud.images.visible())
-        return [_image(image) for image in known if image.mine]
-
-    def _stored(self) -> list[Any]:
-        try:
-            return list(self._cloud.objects.container(CONTAINER).values())
-        except sim.Refusal:
-            return []
-
-
-class _Upload:
+class Upload:
     """One call of `upload_image`, and what its current try has made."""
 
     def __init__(
         self,
+        cloud: sim.SimCloud,
+        calls: Calls,
         images: SimulatedImages,
+        clock: Clock,
         spec: ImageSpec,
-        progress: Progress | None,
+        *,
+        progress: Callable[[UploadProgress], None] | None,
         cancelled: threading.Event,
         timeout: float | None,
     ) -> None:
-        self.cancelled = cancelled
-        self._images, self._spec = images, spec
-        self._cloud, self._ask, self._clock = images._cloud, images._ask, images._clock
+        self._cloud, self._calls, self._images, self._clock = cloud, calls, images, clock
+        self._spec, self._cancelled = spec, cancelled
         self._progress = progress or (lambda _: None)
         self._ends = float("inf") if timeout is None else self._clock.monotonic() + timeout
         self._digest = _read(spec)
         self._image_id: str | None = None
         self._staged: StagedObject | None = None
-        self._told = UploadProgress(phase=UploadPhase.PREPARING, method=images._way(), total=spec.size)
+        self._told = UploadProgress(phase=UploadPhase.PREPARING, method=images.way(), total=spec.size)
 
-    def once(self, number: int) -> CloudImage:
+    def run(self) -> CloudImage:
+        number = 1
+        while True:
+            try:
+                return self._once(number)
+            except BaseException as error:
+                self._clear()
+                passing = isinstance(error, CloudUnavailable) and not isinstance(error, _Stopped)
+                if number >= TRIES or not passing:
+                    raise
+            self._clock.wait(self._cancelled, 2.0 * number)
+            number += 1
+
+    def _once(self, number: int) -> CloudImage:
         self._told = replace(self._told, sent=0, image_id=None, staged=None, attempt=number)
         self._tell(UploadPhase.PREPARING)
         found = self._earlier()
         if found is not None:
             return found
-        way = {"put": self._put, "glance-direct": self._import, "task": self._by_task}[self._images._way()]
+        way = {"put": self._put, "glance-direct": self._import, "task": self._by_task}[self._images.way()]
         image = self._until_active(way())
         self._tell(UploadPhase.VERIFYING)
         if image.size != self._spec.size or image.md5 != self._digest.md5:
@@ -181,7 +91,7 @@ class _Upload:
             self._images.delete_staged(self._staged)
         return image
 
-    def clear(self) -> None:
+    def _clear(self) -> None:
         """Remove what the try has made, as far as the cloud lets us."""
         try:
             if self._image_id is not None:
@@ -194,7 +104,7 @@ class _Upload:
 
     def _earlier(self) -> CloudImage | None:
         whole = None
-        for image in self._images._own():
+        for image in self._images.list().values():
             if self._spec.owner is None and image.name == self._spec.name:
                 if not self._is_whole(image):
                     raise Rejected(f"there is an image of this name: {image.id} ({image.status_text})")
@@ -204,7 +114,7 @@ class _Upload:
                     whole = image
                 else:
                     self._images.delete(image.id)
-        for staged in self._images.list_staged().items.values():
+        for staged in self._images.list_staged().values():
             if staged.owner is not None and staged.owner == self._spec.owner:
                 self._images.delete_staged(staged)
         return whole
@@ -229,7 +139,7 @@ class _Upload:
         self._tell(UploadPhase.IMPORTING)
         wanted = sim.ImportRequest(method="glance-direct")
         try:
-            self._ask(
+            self._calls.ask(
                 "image.POST.image_import",
                 lambda trouble: imports.start(image_id, wanted, trouble),
                 subject=image_id,
@@ -242,7 +152,7 @@ class _Upload:
         name = f"poolmgr-{self._spec.name}-{self._cloud.new_id()[:8]}"
         self._staged = StagedObject(container=CONTAINER, name=name, owner=self._spec.owner)
         self._tell(UploadPhase.PREPARING)
-        owner = {_OWNER: json.dumps(asdict(self._spec.owner) if self._spec.owner else None)}
+        owner = {OWNER_HEADER: json.dumps(asdict(self._spec.owner) if self._spec.owner else None)}
 
         def store(_: sim.Trouble) -> None:
             self._cloud.objects.create_container(CONTAINER)
@@ -252,7 +162,7 @@ class _Upload:
         self._tell(UploadPhase.IMPORTING)
         source = {"import_from": f"{CONTAINER}/{name}", "image_properties": {"name": self._spec.name}}
         try:
-            task = self._ask(
+            task = self._calls.ask(
                 "image.POST.tasks", lambda trouble: self._cloud.imports.import_object(source, trouble)
             )
         except OutcomeUnknown as error:
@@ -261,7 +171,9 @@ class _Upload:
 
     def _of_task(self, task_id: str) -> str:
         while True:
-            task = self._ask("image.GET.task", lambda _: self._cloud.imports.task(task_id), subject=task_id)
+            task = self._calls.ask(
+                "image.GET.task", lambda _: self._cloud.imports.task(task_id), subject=task_id
+            )
             if task.status == "failure":
                 raise Rejected(f"task {task_id} failed: {task.message}")
             if task.image_id:
@@ -270,7 +182,7 @@ class _Upload:
         image_id = str(task.image_id)
         self._made(image_id)
         properties = self._properties()
-        self._ask(
+        self._calls.ask(
             "image.PATCH.image",
             lambda _: self._cloud.images.change(
                 image_id, properties=properties, protected=self._spec.protected
@@ -294,7 +206,7 @@ class _Upload:
             properties=self._properties(),
         )
         try:
-            image = self._ask(
+            image = self._calls.ask(
                 "image.POST.images", lambda _: self._cloud.images.create(new), subject=spec.name
             )
         except OutcomeUnknown as error:
@@ -310,7 +222,7 @@ class _Upload:
 
     def _send(self, operation: str, subject: str, act: Callable[[sim.Trouble], object]) -> None:
         self._tell(UploadPhase.SENDING, 0)
-        self._ask(operation, act, subject=subject)
+        self._calls.ask(operation, act, subject=subject)
         self._tell(UploadPhase.SENDING, self._spec.size)
 
     def _until_active(self, image_id: str) -> CloudImage:
@@ -342,11 +254,11 @@ class _Upload:
         self._check()
 
     def _pause(self) -> None:
-        self._clock.wait(self.cancelled, 1.0)
+        self._clock.wait(self._cancelled, 1.0)
         self._check()
 
     def _check(self) -> None:
-        if self.cancelled.is_set():
+        if self._cancelled.is_set():
             raise _Stopped("the upload was cancelled")
         if self._clock.monotonic() >= self._ends:
             raise _Stopped("the upload was not done in time")
@@ -366,24 +278,3 @@ def _read(spec: ImageSpec) -> sim.Digest:
     if spec.md5 and spec.md5 != digest.md5:
         raise ConfigError(f"{spec.path}: its md5 is {digest.md5}, and {spec.md5} was expected")
     return digest
-
-
-def _image(image: sim.Image) -> CloudImage:
-    known = {status.value: status for status in ImageStatus}
-    return CloudImage(
-        id=image.id,
-        name=image.name,
-        status=known.get(image.status, ImageStatus.OTHER),
-        status_text=image.status,
-        size=image.size,
-        md5=image.md5 or "",
-        hash_algo="sha512" if image.sha512 else "",
-        hash_value=image.sha512 or "",
-        disk_format=image.disk_format or "",
-        min_disk_gib=image.min_disk,
-        min_ram_mib=image.min_ram,
-        visibility=image.visibility,
-        protected=image.protected,
-        created_at=image.created,
-        properties=image.properties,
-    )
