@@ -30,7 +30,6 @@ from poolmgr.cloud.openstack.retry import Retrier, RetryPolicy
 from poolmgr.cloud.openstack.route import has_v6_route
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.session import Session
-from poolmgr.cloud.openstack.survey_sections import Parts
 from poolmgr.cloud.openstack.topology import Network, Topology
 from poolmgr.cloud.openstack.upload_wire import UploadGate
 from poolmgr.cloud.openstack.volumes import Volumes
@@ -56,6 +55,7 @@ from poolmgr.runtime.clock import Clock
 
 if TYPE_CHECKING:
     from poolmgr.cloud.openstack.image_cloud import OpenStackImages
+    from poolmgr.cloud.openstack.survey_sections import Parts
     from poolmgr.cloud.openstack.upload_attempt import UploadPolicy
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -200,6 +200,8 @@ class OpenStackCloud:
 
     def parts(self) -> Parts:
         """What a survey of the cloud needs."""
+        from poolmgr.cloud.openstack.survey_sections import Parts
+
         return Parts(
             settings=self._settings,
             region=self._region,

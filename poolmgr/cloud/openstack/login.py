@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import requests
 from keystoneauth1 import exceptions as ksa
-from keystoneauth1 import loading
 from keystoneauth1.plugin import BaseAuthPlugin
 
 from poolmgr.cloud.openstack.calls import IDENTITY
@@ -57,6 +56,8 @@ def auth_plugin(settings: CloudSettings, ask: Callable[[str], Document]) -> Base
     `ask` gets the version document at a URL, {} if there is none. Raises ConfigError when no plugin takes the
     credentials, and what `ask` raises.
     """
+    from keystoneauth1 import loading  # with every plugin there is: only who logs in needs them
+
     _check_url(settings)
     settings = of_one_version(settings, ask)
     try:

@@ -23,7 +23,6 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from keystoneauth1 import exceptions as ksa
 from keystoneauth1.access import AccessInfo
-from keystoneauth1.identity.base import BaseIdentityPlugin
 from keystoneauth1.plugin import BaseAuthPlugin
 from keystoneauth1.session import Session as KeystoneSession
 
@@ -121,6 +120,8 @@ class Session:
 
     def access(self) -> AccessInfo | None:
         """The token's facts (project, catalog), logging in if need be; None for plugins without a token."""
+        from keystoneauth1.identity.base import BaseIdentityPlugin  # loads all of them, see login.py
+
         return self._login(
             lambda auth: auth.get_access(self._keystone) if isinstance(auth, BaseIdentityPlugin) else None
         )
