@@ -274,6 +274,7 @@ def test_the_certificate_of_each_host_is_told(tmp_path, verify):
         file.write_text(yaml.safe_dump({"clouds": {"nat": entry}}), encoding="utf-8")
         with connect("nat", paths=[str(file)], environ={}) as cloud:
             report = cloud.show()
+    assert report.faults == {}
     (facts,) = report.tls  # one host
     assert (facts.host, facts.protocol, facts.checked) == ("127.0.0.1", "TLSv1.3", verify)
     assert facts.names == (("127.0.0.1",) if verify else ())

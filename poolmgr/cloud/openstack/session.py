@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 from keystoneauth1 import exceptions as ksa
 from keystoneauth1.access import AccessInfo
 from keystoneauth1.plugin import BaseAuthPlugin
@@ -339,6 +340,8 @@ def http_through(gate: Gate, settings: CloudSettings) -> requests.Session:
     http.headers["User-Agent"] = "poolmgr"
     http.headers["Accept"] = "application/json"
     http.verify = (settings.cacert or True) if settings.verify else False
+    if not settings.verify:  # the operator has said so; the doctor warns of it, not every command
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     http.cert = (settings.cert, settings.key) if settings.cert and settings.key else settings.cert
     return http
 
