@@ -55,7 +55,7 @@ class Figure:
         return f"{self.name:48} {self.value:>8g} {self.unit:6} {limit:14} {verdict}"
 
 
-def imports(times: int = 7) -> Iterator[Figure]:
+def imports(times: int = 15) -> Iterator[Figure]:
     """The least of several."""
     runs = []
     for _ in range(times):
