@@ -40,6 +40,7 @@ from poolmgr.model.server import (
     ServerSpec,
     ServerStatus,
 )
+from poolmgr.model.trouble import Trouble
 from poolmgr.observe.api_name import ApiCall
 from poolmgr.policy.leftovers import Leftovers, both, is_librarys, leftovers
 from poolmgr.runtime.clock import Clock, SystemClock
@@ -181,7 +182,8 @@ class Connection:
         """The project's own images, in any state, by name; those that others share or publish are not among them."""
         listing = self._cloud.list_images()
         if not listing.complete:
-            raise CloudUnavailable(f"cloud {self.name}: the list of images could not be read to its end")
+            message = f"cloud {self.name}: the list of images could not be read to its end"
+            raise Trouble.LIST_CUT_SHORT.error(CloudUnavailable, message)
         return tuple(sorted(listing.items.values(), key=lambda image: (image.name, image.id)))
 
     def get_image(self, name_or_id: str) -> CloudImage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from poolmgr.cloud.openstack.errors import Forbidden
@@ -13,7 +13,7 @@ from poolmgr.cloud.openstack.image_v1 import ImagesV1
 from poolmgr.cloud.openstack.image_v2 import ImagesV2
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.versions import version_in_path
-from poolmgr.errors import CloudUnavailable, ConfigError, NotFound, Rejected
+from poolmgr.errors import NotFound, Rejected
 from poolmgr.model.cloud_image import PROP_PROTECTED, CloudImage, ImageStatus
 from poolmgr.model.server import Listing
 from poolmgr.model.trouble import Trouble
@@ -41,10 +41,7 @@ class Images:
 
     def api(self) -> ImageApi:
         """The calls of the version that this cloud has. Raises ConfigError when it has no images at all."""
-        endpoint = self._service.endpoint()
-        if endpoint is None:
-            raise ConfigError("the cloud has no image service")
-        version = version_in_path(endpoint.url) or (2, 0)
+        version = version_in_path(self._service.need().url) or (2, 0)
         return self._v1 if version[0] == 1 else self._v2
 
     @property
@@ -71,12 +68,14 @@ class Images:
     def listing(self) -> Listing[CloudImage]:
         """The project's own images, in any state."""
         started_at = self._clock.monotonic()
-        images, complete = self._own({})
+        images, problem = self._own({})
+        if problem:
+            log.warning("the list of images is incomplete: %s", problem)
         return Listing(
             items={image.id: image for image in images},
             started_at=started_at,
             finished_at=self._clock.monotonic(),
-            complete=complete,
+            complete=not problem,
         )
 
     def own(self, filters: Mapping[str, str]) -> list[CloudImage]:
@@ -84,11 +83,9 @@ class Images:
 
         Raises CloudUnavailable if the list could not be read to its end.
         """
-        images, complete = self._own(filters)
-        if not complete:
-            raise Trouble.LIST_CUT_SHORT.error(
-                CloudUnavailable, "image: the list of images could not be read to its end"
-            )
+        images, problem = self._own(filters)
+        if problem:
+            raise self._service.cut_short("images", len(images), problem)
         return [image for image in images if _fits(image, filters)]
 
     def delete(self, image_id: str) -> None:
@@ -119,11 +116,12 @@ class Images:
         except (Rejected, Forbidden) as error:
             raise _undeletable(image, error) from error
 
-    def _own(self, filters: Mapping[str, str]) -> tuple[Iterable[CloudImage], bool]:
+    def _own(self, filters: Mapping[str, str]) -> tuple[list[CloudImage], str]:
+        """(images, why these are not all)."""
         project = self._project_id()
         wanted = {**filters, "owner": project} if project else dict(filters)
-        images, complete = self.api().search(wanted)
-        return [image for image in images if not project or image.project_id in ("", project)], complete
+        images, problem = self.api().search(wanted)
+        return [image for image in images if not project or image.project_id in ("", project)], problem
 
     def _by_id(self, image_id: str) -> str | None:
         if not _UUID.fullmatch(image_id):
@@ -136,15 +134,14 @@ class Images:
 
     def _by_name(self, name: str) -> str | None:
         filters = {"name": name, "status": "active"}
-        images, complete = self.api().search({**filters, "sort": "created_at:desc"})
-        if not complete:
-            raise Trouble.LIST_CUT_SHORT.error(
-                CloudUnavailable, "image: the list of images could not be read to its end"
-            )
+        images, problem = self.api().search({**filters, "sort": "created_at:desc"})
+        if problem:
+            raise self._service.cut_short("images", len(images), problem)
         ids = [image.id for image in images if _fits(image, filters)]
         if len(ids) > 1:
             raise Trouble.IMAGE_AMBIGUOUS.error(
-                Rejected, f"image {name}: several active ones have this name: {', '.join(ids)}"
+                Rejected,
+                f"cloud {self._service.cloud}: image {name}: several active ones have this name: {', '.join(ids)}",
             )
         return ids[0] if ids else None
 

@@ -43,18 +43,18 @@ class ImagesV1:
             raise CloudUnavailable(f"{answer.call}: {answer.status} without an image in its headers")
         return image
 
-    def search(self, filters: Mapping[str, str]) -> tuple[list[CloudImage], bool]:
-        """(images, whether these are all). Only `name` and `status` are told to the service; check them again."""
+    def search(self, filters: Mapping[str, str]) -> tuple[list[CloudImage], str]:
+        """(images, why these are not all). Only `name` and `status` are told to the service; check them again."""
         known = {name: value for name, value in filters.items() if name in ("name", "status")}
         images: dict[str, CloudImage] = {}
         marker: dict[str, str] = {}
         while True:
-            pages = self._service.list(
+            pages = self._service.pages(
                 "/images/detail", "images", {**known, "limit": PAGE, "sort_key": "id", **marker}
             )
             fresh = {raw["id"]: image_of_v1(raw) for raw in pages.items if raw["id"] not in images}
             if not fresh or not pages.complete:
-                return [*images.values(), *fresh.values()], pages.complete
+                return [*images.values(), *fresh.values()], pages.problem
             images |= fresh
             marker = {"marker": pages.items[-1]["id"]}
 

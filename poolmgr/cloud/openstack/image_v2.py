@@ -31,13 +31,13 @@ class ImagesV2:
         """Raises NotFound."""
         return image_of(self._service.get(f"/images/{image_id}").json())
 
-    def search(self, filters: Mapping[str, str]) -> tuple[list[CloudImage], bool]:
-        """(images, whether these are all) that fit. Filters are fields or properties, compared as texts.
+    def search(self, filters: Mapping[str, str]) -> tuple[list[CloudImage], str]:
+        """(images, why these are not all) that fit. Filters are fields or properties, compared as texts.
 
         To be checked again by the caller: a service that does not know a filter ignores it.
         """
-        pages = self._service.list("/images", "images", {**filters, "limit": PAGE})
-        return [image_of(raw) for raw in pages.items], pages.complete
+        pages = self._service.pages("/images", "images", {**filters, "limit": PAGE})
+        return [image_of(raw) for raw in pages.items], pages.problem
 
     def create(
         self, spec: ImageSpec, properties: Mapping[str, str], numbers: Mapping[str, int]

@@ -57,6 +57,10 @@ class Service:
         """Where the service is; None when the cloud has none."""
         return self._discovery.find(self.name)
 
+    def need(self) -> Endpoint:
+        """The same; Raises ConfigError, which says why there is none."""
+        return self._discovery.need(self.name)
+
     def get(self, path: str, query: Query | None = None, *, timeouts: Timeouts | None = None) -> Answer:
         return self._repeated("GET", _with_query(path, query), timeouts=timeouts)
 
@@ -97,30 +101,34 @@ class Service:
 
     def whole(self, path: str, collection: str, query: Query | None = None) -> list[dict[str, Any]]:
         """A list of which a part is of no use. Raises CloudUnavailable if a page is missing."""
-        pages = self._pages(path, collection, query)
+        pages = self.pages(path, collection, query)
         if not pages.complete:
-            message = (
-                f"cloud {self.cloud}: {self.name}: the list of {collection} breaks off after {len(pages.items)}: "
-                f"{pages.problem}"
-            )
-            raise Trouble.LIST_CUT_SHORT.error(CloudUnavailable, message)
+            raise self.cut_short(collection, len(pages.items), pages.problem)
         return pages.items
+
+    def cut_short(self, collection: str, read: int, problem: str) -> CloudUnavailable:
+        """Of a list only the first items could be read."""
+        message = (
+            f"cloud {self.cloud}: {self.name}: the list of {collection} breaks off after {read}: {problem}"
+        )
+        return Trouble.LIST_CUT_SHORT.error(CloudUnavailable, message)
 
     def list(self, path: str, collection: str, query: Query | None = None) -> Pages:
         """All pages of a list. The first page raises; a later one that fails makes it incomplete."""
-        pages = self._pages(path, collection, query)
+        pages = self.pages(path, collection, query)
         if not pages.complete:
             log.warning(
                 "the list of %s is incomplete after %d: %s", collection, len(pages.items), pages.problem
             )
         return pages
 
-    def _pages(self, path: str, collection: str, query: Query | None) -> Pages:
+    def pages(self, path: str, collection: str, query: Query | None) -> Pages:
+        """As `list`, for whoever tells what is missing."""
         try:
             return read_pages(lambda more: self.get(path, more), collection, query or {})
         except NotFound as error:  # a list always exists where a service is
             self._discovery.forget(self.name)
-            again = Trouble.WRONG_ENDPOINT.error(type(error), str(error), request_id=error.request_id)
+            again = Trouble.WRONG_ENDPOINT.error(type(error), error.message, request_id=error.request_id)
             raise again from error
 
     def _repeated(

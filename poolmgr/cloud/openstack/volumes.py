@@ -55,7 +55,8 @@ class Volumes:
         """Raises NotFound."""
         found = self._service.get(f"/volumes/{volume_id}").json().get("volume")
         if not isinstance(found, dict) or "id" not in found:
-            raise CloudUnavailable(f"block-storage: volume {volume_id}: the answer has no volume in it")
+            where = f"cloud {self._service.cloud}: block-storage: volume {volume_id}"
+            raise CloudUnavailable(f"{where}: the answer has no volume in it")
         return volume_of(found)
 
     def create(self, image_id: str, *, size_gib: int, volume_type: str | None, owner: Owner) -> str:
