@@ -30,7 +30,6 @@ from poolmgr.errors import (
     Rejected,
     ServerFailed,
 )
-from poolmgr.model.cloud_image import ImageSpec
 from poolmgr.model.server import META_NODE_ID, META_PROVIDER, Server, ServerStatus
 from poolmgr.policy.leftovers import GRACE, Leftovers
 from poolmgr.simcloud.faults import Fault, FaultKind
@@ -543,8 +542,8 @@ def test_images_by_name_and_id(nat, tmp_path):
     assert nat.cloud.list_images() == ()
     file = tmp_path / "disk.raw"
     file.write_bytes(b"x" * 100_000)
-    spec = ImageSpec(name="mine", path=str(file), size=100_000, disk_format="raw")
-    image = nat.cloud.upload_image(spec)
+    image = nat.cloud.upload_image(file, name="mine")
+    assert (image.size, image.disk_format) == (100_000, "raw")
     assert [one.id for one in nat.cloud.list_images()] == [nat.cloud.get_image("mine").id] == [image.id]
     server = nat.create(image="mine")
     assert server.image_id == image.id

@@ -7,14 +7,13 @@ import json
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 from poolmgr.cli.cloud.arguments import add_cloud
-from poolmgr.cli.cloud.disk_format import KNOWN, disk_format
 from poolmgr.cli.cloud.images import image_lines, image_row
 from poolmgr.cli.commandline import Subcommands, add_command, add_json, positive_int, print_error, seconds
+from poolmgr.cloud.library.disk_format import KNOWN
 from poolmgr.errors import CloudUnavailable, ConfigError
-from poolmgr.model.cloud_image import ImageSpec
 
 DESCRIPTION = """\
 Upload a file as a private image and print it once it is active, and its size and checksum are those of the file. What
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from poolmgr.cloud import connect
     from poolmgr.runtime.signals import stop_signals
 
-    spec = spec_of(args)
+    wanted = wanted_of(args)
     cancelled = threading.Event()
     screen = screen_for(Console(stderr=True), time.monotonic)
     overrides = {"image_upload_method": args.method} if args.method else None
@@ -78,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             with stop_signals(cancelled.set):
                 image = cloud.upload_image(
-                    spec, progress=screen.show, cancelled=cancelled, timeout=args.timeout
+                    args.file, **wanted, progress=screen.show, cancelled=cancelled, timeout=args.timeout
                 )
         except CloudUnavailable as error:
             screen.close()
@@ -93,22 +92,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def spec_of(args: argparse.Namespace) -> ImageSpec:
-    """What is asked for. Raises ConfigError when the file does not do."""
-    path = Path(args.file).expanduser()
-    kind = disk_format(path, args.disk_format)
-    return ImageSpec(
-        name=args.name or path.stem,
-        path=str(path),
-        size=path.stat().st_size,
-        disk_format=kind,
-        min_disk_gib=args.min_disk or 0,
-        min_ram_mib=args.min_ram or 0,
-        properties=properties_of(args.property),
-        tags=tuple(args.tag),
-        protected=args.protected,
-        url=args.url,
-    )
+def wanted_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What is asked for, as `Connection.upload_image` takes it. Raises ConfigError."""
+    return {
+        "name": args.name,
+        "disk_format": args.disk_format,
+        "min_disk_gib": args.min_disk or 0,
+        "min_ram_mib": args.min_ram or 0,
+        "properties": properties_of(args.property),
+        "tags": args.tag,
+        "protected": args.protected,
+        "url": args.url,
+    }
 
 
 def properties_of(pairs: list[str]) -> Mapping[str, str]:

@@ -8,10 +8,12 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from poolmgr.cloud.api import CloudInfo, Prober
+from poolmgr.cloud.library.disk_format import disk_format as format_to_send
 from poolmgr.cloud.library.making import Making
 from poolmgr.cloud.library.parts import parts_of
 from poolmgr.cloud.library.records import Progress, Reach
@@ -196,17 +198,41 @@ class Connection:
 
     def upload_image(
         self,
-        spec: ImageSpec,
+        file: str | os.PathLike[str],
         *,
+        name: str | None = None,
+        disk_format: str | None = None,
+        min_disk_gib: int = 0,
+        min_ram_mib: int = 0,
+        properties: Mapping[str, str] | None = None,
+        tags: Sequence[str] = (),
+        protected: bool = False,
+        url: str | None = None,
         progress: Callable[[UploadProgress], None] | None = None,
         cancelled: threading.Event | None = None,
         timeout: float | None = None,
     ) -> CloudImage:
         """A new image of a local file, by the way this cloud accepts; active and verified when this returns.
 
-        As `poolmgr.cloud.api.ImageCloud.upload_image`, with its errors. `timeout`: seconds for all of it; None: as long
-        as something moves.
+        `name` None: the file's, without its suffix. `disk_format` None: what the file is by its own marks. `protected`:
+        the cloud refuses to delete it but through `delete_image`. `url`: where the cloud finds the file itself, for the
+        method web-download. `timeout`: seconds for all of it; None: as long as something moves.
+        As `poolmgr.cloud.api.ImageCloud.upload_image`, with its errors, and ConfigError for a file that does not do.
         """
+        path = Path(file).expanduser()
+        kind = format_to_send(path, disk_format)
+        spec = ImageSpec(
+            name=name or path.stem,
+            path=str(path),
+            size=path.stat().st_size,
+            disk_format=kind,
+            min_disk_gib=min_disk_gib,
+            min_ram_mib=min_ram_mib,
+            properties=properties or {},
+            tags=tuple(tags),
+            protected=protected,
+            url=url,
+        )
         return self._cloud.upload_image(spec, progress=progress, cancelled=cancelled, timeout=timeout)
 
     def delete_image(self, name_or_id: str) -> None:

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from poolmgr.cli.cloud.disk_format import FOOTER, disk_format, format_of, objection
+from poolmgr.cloud.library.disk_format import FOOTER, disk_format, format_of, objection
 from poolmgr.errors import ConfigError
 
 QCOW2 = b"QFI\xfb" + struct.pack(">IQ", 3, 0) + bytes(500)
