@@ -96,7 +96,7 @@ class _Asking:
         """Whether that section is there."""
         job = self._jobs[name]
         wait([job], timeout=self._left())
-        return job.done() and not job.cancelled() and job.exception() is None
+        return _is_there(job)
 
     def fault(self, name: str) -> Fault:
         """Why it is not."""
@@ -113,7 +113,7 @@ class _Asking:
 
     def result(self) -> Survey:
         wait(self._jobs.values(), timeout=self._left())
-        there = {name: job for name, job in self._jobs.items() if self.wait_for(name)}
+        there = {name: job for name, job in self._jobs.items() if _is_there(job)}
         found = {name: job.result() for name, job in there.items()}
         services = {
             name.removeprefix(SERVICES): found.pop(name) for name in there if name.startswith(SERVICES)
@@ -125,3 +125,7 @@ class _Asking:
 
     def _left(self) -> float:
         return max(0.0, self._until - self._parts.clock.monotonic())
+
+
+def _is_there(job: Future[Any]) -> bool:
+    return job.done() and not job.cancelled() and job.exception() is None
