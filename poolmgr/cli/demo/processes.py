@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -133,6 +134,7 @@ class ProcessStack:
         self._sim = Process(
             [sys.executable, *args, "--clouds-yaml", str(self.clouds_path)],
             log_path=self.directory / "simcloud.log",
+            env={**os.environ, "TMPDIR": str(self.directory)},  # what is uploaded goes with our own files
             name="simcloud",
             dies_with_us=True,
         )
