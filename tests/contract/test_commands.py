@@ -195,6 +195,8 @@ def test_a_request_that_is_interrupted_is_cancelled(place, number):
 
 
 def test_a_request_dies_with_its_process(place):
+    with place.config.open("a") as config:
+        config.write("zookeeper-timeout: 3\n")  # the request goes when the session does
     process = place.start("request", "debian")
     eventually(place.waiting)
     process.kill()

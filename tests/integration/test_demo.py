@@ -85,6 +85,7 @@ def read_until(process, text):
     pytest.fail("".join(lines))
 
 
+@pytest.mark.integration
 def test_the_main_job_with_all_real_parts(place, tmp_path):
     report = tmp_path / "report.json"
     code, output = run(
@@ -123,6 +124,7 @@ def test_the_main_job_without_zookeeper(place, tmp_path):
     assert result["zookeeper_writes_per_node"] is None
 
 
+@pytest.mark.integration
 def test_ctrl_c_stops_everything(place):
     process = started(place, "--requests", "1000", start_new_session=True)
     read_until(process, "requests are coming")
@@ -135,6 +137,7 @@ def test_ctrl_c_stops_everything(place):
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.integration
 def test_nothing_outlives_a_killed_demo(place):
     process = started(place, "--requests", "1000")
     read_until(process, "requests are coming")
@@ -144,6 +147,7 @@ def test_nothing_outlives_a_killed_demo(place):
     until(lambda: not [pid for pid in children if runs(pid)])
 
 
+@pytest.mark.integration
 def test_a_part_that_dies_fails_the_demo_and_keeps_the_logs(place):
     process = started(place, "--requests", "1000")
     read_until(process, "requests are coming")
@@ -168,6 +172,7 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_starts(place):
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.integration
 def test_with_keep_it_stays_and_can_be_talked_to(place, tmp_path):
     process = started(
         place, "--requests", "2", "--boot", "0.5", "--hold", "0", "--keep", start_new_session=True

@@ -89,7 +89,7 @@ def test_an_answer_lost_at_any_write_loses_and_leaks_nothing(expire: bool) -> No
         lost_answer_run(at, expire=expire)
 
 
-@pytest.mark.parametrize(("seed", "at_once"), [(1, False), (2, True), (3, True)])
+@pytest.mark.parametrize(("seed", "at_once"), [(1, False), (2, True)])
 def test_ten_crashes_in_a_run_of_200_requests_lose_and_leak_nothing(seed: int, at_once: bool) -> None:
     """`at_once`: with everything that makes clouds difficult."""
     rng = random.Random(seed)

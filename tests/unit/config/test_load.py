@@ -306,7 +306,7 @@ def loads_or_complains(tmp_path_factory):
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(
     text=st.one_of(
@@ -318,7 +318,7 @@ def test_any_text_loads_or_raises_config_error(loads_or_complains, text):
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(tree=st.one_of(_TREES, _MAIN, _NEARLY_RIGHT))
 def test_any_yaml_loads_or_raises_config_error(loads_or_complains, tree):

@@ -278,7 +278,7 @@ every_facts = st.builds(
 )
 
 
-@settings(max_examples=600, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     every_facts, listings, listings, times, st.sampled_from([0.0, 30.0, 3600.0]), st.sampled_from([0.0, 60.0])
 )

@@ -328,7 +328,7 @@ mine = st.builds(
 counts = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 3))
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(wants, mine, pools, counts, limits, st.sets(st.sampled_from(NAMES)), st.booleans())
 def test_what_holds_for_every_verdict(asked, own, peers, have, tenant, crowded, elsewhere):
     candidates = covering(asked.labels, peers)
