@@ -30,7 +30,7 @@ class Failure(NamedTuple):
 
 
 class Launch:
-    """One node on its way to READY. Only `Launches` changes it."""
+    """One node on its way to READY. Only `Launches` and `Failures` change it."""
 
     def __init__(
         self,
@@ -101,3 +101,15 @@ def server_spec(launch: Launch, context: Context) -> tuple[ServerSpec | None, st
         volume_gib=label.volume_gib,
     )
     return spec, image_path
+
+
+def count(launch: Launch, context: Context, result: Result) -> None:
+    """The metrics of an attempt's end."""
+    server = launch.server
+    context.stats.launch(
+        result.value,
+        provider=context.name,
+        zone=server.az if server else None,
+        requestor=launch.node.requestor,
+        seconds=context.clock.monotonic() - launch.started,
+    )

@@ -1,4 +1,4 @@
-"""Bringing nodes up: obeys `policy.launch`, one `Launch` per node whose lock we hold.
+"""Bringing nodes up: obeys `policy.launch`, one `Launch` per node whose lock we hold; `failures` ends what fails.
 
 Three writes bring a node from nothing to READY: its creation as BUILDING (before any cloud call), the server's id as
 soon as the cloud has named it, and everything else together with READY.
@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from poolmgr.errors import (
     AuthFailed,
@@ -28,43 +28,19 @@ from poolmgr.errors import (
     StoreUnavailable,
 )
 from poolmgr.launcher.context import Context
+from poolmgr.launcher.failures import Failures
 from poolmgr.launcher.jobs import Outcome
-from poolmgr.launcher.launch import Failure, Launch, server_spec
+from poolmgr.launcher.launch import Launch, count, server_spec
 from poolmgr.launcher.removals import Removals
-from poolmgr.model.node import Node, NodeState
-from poolmgr.model.server import Addresses, Flavor, Server
+from poolmgr.launcher.watcher import Watcher
+from poolmgr.model.node import NodeState
+from poolmgr.model.server import Addresses, Server
 from poolmgr.policy import launch as policy
-from poolmgr.policy.launch import After, LaunchFacts, Phase, Result
+from poolmgr.policy.launch import Phase, Result
 from poolmgr.policy.polling import patience
-from poolmgr.policy.zones import Next, next_zone
-from poolmgr.store.api import Lock
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
-
-#: Console lines of a failed server that go to our log at most.
-CONSOLE_LINES = 2000
-
-
-class Watcher(Protocol):
-    """Who wants to know how launches end; the node's lock passes to it with `node_ready`."""
-
-    def node_ready(self, node: Node, lock: Lock) -> None: ...
-
-    def node_lost(self, node_id: str, result: Result) -> None:
-        """Aborted: the node goes, the request stays."""
-
-    def node_failed(self, node_id: str, result: Result, reason: str) -> None:
-        """All attempts are used up, or none can help."""
-
-    def label_rejected(self, label: str, reason: str) -> None:
-        """The cloud refuses the label's settings: no other node of it can be launched either."""
-
-    def no_room(self, flavor: Flavor, zone: str | None, reason: str) -> frozenset[str | None]:
-        """The zone had none for a server of this flavor; returns all zones that are known to have none now."""
-
-    def had_room(self, flavor: Flavor, zone: str | None) -> None:
-        """A server of this flavor has become ACTIVE there."""
 
 
 class Launches:
@@ -72,9 +48,9 @@ class Launches:
 
     def __init__(self, context: Context, removals: Removals, watcher: Watcher) -> None:
         self._context = context
-        self._removals = removals
         self._watcher = watcher
         self._launches: dict[str, Launch] = {}
+        self._failures = Failures(context, removals, watcher, self._launches)
 
     def __len__(self) -> int:
         return len(self._launches)
@@ -105,7 +81,7 @@ class Launches:
         due = float("inf")
         for launch in list(self._launches.values()):
             if launch.failure is not None:
-                self._guarded(launch, partial(self._conclude, launch))
+                self._guarded(launch, partial(self._failures.conclude, launch))
             else:
                 due = min(due, self._guarded(launch, partial(self._obey, launch, now)) or due)
         return due
@@ -163,7 +139,7 @@ class Launches:
             case policy.Fail(unexplained=Server() as server):
                 self._read_fault(launch, server)
             case policy.Fail(result=result, reason=reason, charged=charged):
-                self._fail(launch, result, reason, charged=charged)
+                self._failures.fail(launch, result, reason, charged=charged)
         return float("inf")
 
     def _mark_volumes(self, launch: Launch) -> None:
@@ -186,7 +162,7 @@ class Launches:
         attempt = launch.facts.attempt
         spec, upload_path = server_spec(launch, context)
         if spec is None:
-            self._fail(launch, Result.IMAGE, f"no image {launch.label.image.name} in {context.name}")
+            self._failures.fail(launch, Result.IMAGE, f"no image {launch.label.image.name} in {context.name}")
             return
         launch.node = replace(launch.node, image_id=upload_path)
         launch.facts = replace(launch.facts, phase=Phase.CREATING, since=now, busy=True)
@@ -236,15 +212,15 @@ class Launches:
                     launch.facts, phase=Phase.NEW, since=now, busy=False, not_before=now + 1.0
                 )
             case OverQuota():
-                self._fail(launch, Result.QUOTA, str(error))
+                self._failures.fail(launch, Result.QUOTA, str(error))
             case NoCapacity():
-                self._fail(launch, Result.CAPACITY, str(error))
+                self._failures.fail(launch, Result.CAPACITY, str(error))
             case ImageGone():
-                self._fail(launch, Result.IMAGE, str(error))
+                self._failures.fail(launch, Result.IMAGE, str(error))
             case Rejected() | NotSupported():
-                self._fail(launch, Result.UNKNOWN, str(error), hopeless=True)
+                self._failures.fail(launch, Result.UNKNOWN, str(error), hopeless=True)
             case _:
-                self._fail(launch, Result.UNKNOWN, str(error))
+                self._failures.fail(launch, Result.UNKNOWN, str(error))
 
     def _read_fault(self, launch: Launch, server: Server) -> None:
         """Ask for the server alone: some clouds tell only then why it failed (cloud.md 3.7)."""
@@ -257,7 +233,9 @@ class Launches:
                 return
             told = outcome.value or server
             reason = told.fault or f"server {server.id} is in ERROR, without a fault"
-            self._guarded(launch, lambda: self._fail(launch, policy.result_of_fault(told.fault_kind), reason))
+            self._guarded(
+                launch, lambda: self._failures.fail(launch, policy.result_of_fault(told.fault_kind), reason)
+            )
 
         context.jobs.run(context.parts.api, lambda: context.cloud.get_server(server.id), then)
 
@@ -293,13 +271,15 @@ class Launches:
             case None:
                 pass
             case OverQuota():
-                return self._fail(launch, Result.QUOTA, str(outcome.error))
+                return self._failures.fail(launch, Result.QUOTA, str(outcome.error))
             case NoCapacity():
-                return self._fail(launch, Result.CAPACITY, str(outcome.error))
+                return self._failures.fail(launch, Result.CAPACITY, str(outcome.error))
             case NotFound():
-                return self._fail(launch, Result.STATUS, "the server vanished before it had an address")
+                return self._failures.fail(
+                    launch, Result.STATUS, "the server vanished before it had an address"
+                )
             case Rejected() | NotSupported():
-                return self._fail(launch, Result.NETWORK, str(outcome.error), hopeless=True)
+                return self._failures.fail(launch, Result.NETWORK, str(outcome.error), hopeless=True)
             case _:
                 launch.log.warning("no address yet: %s", outcome.error)
                 launch.facts = replace(facts, phase=Phase.BOOTING, not_before=now + 5.0)
@@ -307,7 +287,7 @@ class Launches:
         addresses = outcome.value or Addresses()
         if not addresses.interface_ip:
             if now - (launch.active_at or now) > context.tuning.address_grace:
-                return self._fail(launch, Result.NETWORK, "ACTIVE without an address")
+                return self._failures.fail(launch, Result.NETWORK, "ACTIVE without an address")
             launch.facts = replace(facts, phase=Phase.BOOTING, not_before=now + 1.0)
             context.servers.want_states(now)
             return None
@@ -363,125 +343,5 @@ class Launches:
         self._launches.pop(node.id, None)
         seconds = context.clock.monotonic() - launch.started
         launch.log.info("ready at %s after %.1f s", addresses.interface_ip, seconds)
-        self._count(launch, Result.READY)
+        count(launch, context, Result.READY)
         self._watcher.node_ready(launch.node, launch.lock)
-
-    # Failure
-
-    def _fail(
-        self,
-        launch: Launch,
-        result: Result,
-        reason: str,
-        *,
-        hopeless: bool = False,
-        charged: bool = True,
-    ) -> None:
-        context = self._context
-        self._count(launch, result)
-        zone = launch.node.az
-        if result is Result.CAPACITY:
-            zone, elsewhere = self._zone_after(launch, reason)
-            charged = charged and not elsewhere
-        after = policy.after_failure(
-            result,
-            launch.facts.charged + charged,
-            retries=context.config.provider.launch_retries,
-            hopeless=hopeless,
-            charged=charged,
-        )
-        launch.log.warning(
-            "attempt %d failed (%s, then %s): %s", launch.facts.attempt, result.value, after.value, reason
-        )
-        self._log_console(launch, result)
-        if hopeless:
-            self._watcher.label_rejected(launch.label.name, reason)
-        launch.failure = Failure(result, reason, after, charged, zone)
-        self._conclude(launch)
-
-    def _zone_after(self, launch: Launch, reason: str) -> Next:
-        """Where to go on as the launch's zone has no room, and whether it was not there yet."""
-        here = launch.node.az
-        launch.tried.add(here)
-        full = self._watcher.no_room(launch.flavor, here, reason)
-        following = next_zone(launch.zones, here, tried=launch.tried, full=full)
-        if not following.untried:
-            launch.tried.clear()
-        return following
-
-    def _conclude(self, launch: Launch) -> None:
-        """Carry out what follows a failed attempt; may be repeated until the store has taken it."""
-        failure = launch.failure
-        if failure is None:
-            return
-        match failure.after:
-            case After.RETRY:
-                self._clean(launch, failure)
-            case After.ABORT:
-                self._end(launch, NodeState.ABORTED)
-                self._watcher.node_lost(launch.node.id, failure.result)
-            case After.GIVE_UP:
-                self._end(launch, NodeState.FAILED)
-                self._watcher.node_failed(launch.node.id, failure.result, failure.reason)
-
-    def _clean(self, launch: Launch, failure: Failure) -> None:
-        """Delete what the attempt left, then begin the next one; the node and its lock stay."""
-        now = self._context.clock.monotonic()
-        launch.facts = replace(launch.facts, phase=Phase.CLEANING, since=now, busy=False)
-        launch.failure = None
-        done = partial(self._cleaned, launch, failure.zone, charged=failure.charged)
-        self._removals.begin_for_node(launch.node, launch.lock, done)
-
-    def _cleaned(self, launch: Launch, zone: str | None, *, charged: bool) -> None:
-        context = self._context
-        if self._launches.get(launch.node.id) is not launch:
-            return
-        now = context.clock.monotonic()
-        if launch.node.external_id is not None or zone != launch.node.az:
-            # The old server's id must not stay: the next attempt's server would look leaked beside it.
-            launch.node = context.save_node(replace(launch.node, external_id=None, az=zone), launch.lock)
-        before = launch.facts
-        launch.facts = LaunchFacts(
-            node_id=launch.node.id,
-            since=now,
-            attempt=before.attempt + 1,
-            charged=before.charged + charged,
-            # One that does not count takes no time of its own: launch-timeout goes on for both.
-            attempt_since=now if charged else before.attempt_since,
-            not_before=now + policy.backoff(before.attempt, context.tuning),
-        )
-        launch.addresses, launch.active_at = Addresses(), None
-
-    def _end(self, launch: Launch, state: NodeState) -> None:
-        """The launch is over without success; the node goes, with the reason in its state."""
-        context = self._context
-        launch.node = context.save_node(launch.node.moved(state, at=context.clock.time()), launch.lock)
-        self._launches.pop(launch.node.id, None)
-        node, lock = launch.node, launch.lock
-        self._removals.begin_for_node(node, lock, lambda: self._removed(node, lock))
-
-    def _removed(self, node: Node, lock: Lock) -> None:
-        self._context.store.delete_node(node, lock)
-
-    def _log_console(self, launch: Launch, result: Result) -> None:
-        server_id = launch.facts.server_id
-        if not (launch.label.console_log and server_id and result in (Result.KEYSCAN, Result.STATUS)):
-            return
-        context, logger = self._context, launch.log
-
-        def then(outcome: Outcome[str]) -> None:
-            for line in (outcome.value or "").splitlines()[-CONSOLE_LINES:]:
-                logger.info("console: %s", line)
-
-        context.jobs.run(context.parts.api, lambda: context.cloud.console(server_id), then)
-
-    def _count(self, launch: Launch, result: Result) -> None:
-        context = self._context
-        server = launch.server
-        context.stats.launch(
-            result.value,
-            provider=context.name,
-            zone=server.az if server else None,
-            requestor=launch.node.requestor,
-            seconds=context.clock.monotonic() - launch.started,
-        )
