@@ -53,11 +53,7 @@ class Compute:
 
     def quotas(self) -> tuple[Quota, ...]:
         """Limits and use of instances, cores and ram; () where the cloud does not tell."""
-        try:
-            document = self._service.get("/limits").json()
-        except (Forbidden, NotFound) as error:
-            log.debug("the cloud tells no limits: %s", error)
-            return ()
+        document = self._service.told("/limits") or {}
         absolute = (document.get("limits") or {}).get("absolute") or {}
         if isinstance(absolute.get("maxServerMeta"), int):
             self.metadata_items = absolute["maxServerMeta"]
@@ -166,9 +162,5 @@ class Compute:
         return {flavor.id: flavor for flavor in flavors}
 
     def _read_zones(self) -> tuple[str, ...]:
-        try:
-            document = self._service.get("/os-availability-zone").json()
-        except (Forbidden, NotFound) as error:
-            log.debug("the cloud tells no zones: %s", error)
-            return ()
+        document = self._service.told("/os-availability-zone") or {}
         return zones_of(document.get("availabilityZoneInfo") or [])

@@ -108,11 +108,7 @@ class NovaFloatingIps:
             log.warning("floating IP %s (%s) is left behind: %s", made.address, made.id, error)
 
     def _read_pools(self) -> tuple[str, ...]:
-        try:
-            document = self._service.get("/os-floating-ip-pools").json()
-        except (Forbidden, NotFound) as error:
-            log.debug("the compute service has no floating IPs: %s", error)
-            return ()
+        document = self._service.told("/os-floating-ip-pools") or {}
         return tuple(str(pool["name"]) for pool in document.get("floating_ip_pools") or ())
 
 

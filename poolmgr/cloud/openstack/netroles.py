@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from poolmgr.cloud.openstack.addresses import AddressRules, Source, addresses_of, with_floating
-from poolmgr.cloud.openstack.floating import Bind, Leave, NatPlan, Refuse, decide, no_need
+from poolmgr.cloud.openstack.floating import Bind, Decision, Leave, NatPlan, Refuse, decide, no_need
 from poolmgr.cloud.openstack.topology import Network, Subnet, Topology
 from poolmgr.config.settings import CloudSettings
 from poolmgr.model.cloud_report import FloatingIpNeed, NetworkFacts, NetworkRole, ServerFacts, SubnetFacts
@@ -72,10 +72,7 @@ def expected(networks: Sequence[Network], ground: Ground) -> Addresses:
 
 def floating_ip_need(networks: Sequence[Network], ground: Ground) -> tuple[FloatingIpNeed, str]:
     """Whether a server on `networks` gets a floating IP, and why."""
-    reason = no_need(expected(networks, ground), ground.settings, auto=True)
-    if reason:
-        return FloatingIpNeed.NOT_NEEDED, reason
-    match decide(ground.settings, ground.plan):
+    match _decision(expected(networks, ground), ground):
         case Leave(reason):
             return FloatingIpNeed.NOT_NEEDED, reason
         case Refuse() as refusal:
@@ -94,10 +91,7 @@ def floating_ip_need(networks: Sequence[Network], ground: Ground) -> tuple[Float
 def _need_of_unknown(ground: Ground) -> tuple[FloatingIpNeed, str]:
     """The same of a server whose addresses are known only when it runs."""
     private = Addresses(fixed_v4=UNSEEN, private_v4=UNSEEN)
-    reason = no_need(private, ground.settings, auto=True)
-    if reason:
-        return FloatingIpNeed.NOT_NEEDED, reason
-    match decide(ground.settings, ground.plan):
+    match _decision(private, ground):
         case Leave(reason):
             return FloatingIpNeed.NOT_NEEDED, reason
         case Refuse() as refusal:
@@ -105,6 +99,12 @@ def _need_of_unknown(ground: Ground) -> tuple[FloatingIpNeed, str]:
         case Bind(source):
             name = _name(ground.topology, source)
             return FloatingIpNeed.UNKNOWN, f"needed by a server without a public address; from {name}"
+
+
+def _decision(addresses: Addresses, ground: Ground) -> Decision:
+    """What is done for a server with these addresses."""
+    reason = no_need(addresses, ground.settings, auto=True)
+    return Leave(reason) if reason else decide(ground.settings, ground.plan)
 
 
 def _facts(network: Network, ground: Ground) -> NetworkFacts:

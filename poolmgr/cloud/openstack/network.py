@@ -90,11 +90,8 @@ class Networks:
         """Limits of ports, floating IPs and so on, with their use where that is told; () where nothing is."""
         project_id = self._project_id()
         for path in (f"/quotas/{project_id}/details.json", f"/quotas/{project_id}"):
-            try:
-                document = self._service.get(path).json()
-            except (Forbidden, NotFound) as error:
-                log.debug("the cloud tells no network quotas: %s", error)
-            else:
+            document = self._service.told(path)
+            if document is not None:
                 return network_quotas(document.get("quota") or {})
         return ()
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from poolmgr.cloud.openstack.discovery import Discovery, Endpoint
-from poolmgr.cloud.openstack.errors import Failure, WrongEndpoint
+from poolmgr.cloud.openstack.errors import Failure, Forbidden, WrongEndpoint
 from poolmgr.cloud.openstack.gate import Timeouts
 from poolmgr.cloud.openstack.paging import Pages, read_pages
 from poolmgr.cloud.openstack.retry import Retrier
@@ -63,6 +63,15 @@ class Service:
 
     def get(self, path: str, query: Query | None = None, *, timeouts: Timeouts | None = None) -> Answer:
         return self._repeated("GET", _with_query(path, query), timeouts=timeouts)
+
+    def told(self, path: str) -> dict[str, Any] | None:
+        """The document there; None where the cloud has no such thing, or does not show it to us."""
+        try:
+            document: dict[str, Any] = self.get(path).json()
+        except (Forbidden, NotFound) as error:
+            log.debug("the cloud does not tell: %s", error)
+            return None
+        return document
 
     def head(self, path: str) -> Answer:
         return self._repeated("HEAD", path)

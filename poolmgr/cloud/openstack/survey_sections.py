@@ -14,7 +14,6 @@ from poolmgr.cloud.api import CloudInfo
 from poolmgr.cloud.openstack.calls import IDENTITY
 from poolmgr.cloud.openstack.compute import Compute
 from poolmgr.cloud.openstack.discovery import TYPES, Discovery
-from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.floating import NatPlan
 from poolmgr.cloud.openstack.image import Images
 from poolmgr.cloud.openstack.login import GIVEN_TOKENS
@@ -227,10 +226,8 @@ def _key_pairs(parts: Parts) -> tuple[KeyPairFacts, ...]:
 
 def _zones(parts: Parts) -> tuple[ZoneFacts, ...] | None:
     """All zones but nova's own; None where the cloud tells none."""
-    try:
-        document = parts.service("compute").get("/os-availability-zone").json()
-    except (Forbidden, NotFound) as error:
-        log.debug("the cloud tells no zones: %s", error)
+    document = parts.service("compute").told("/os-availability-zone")
+    if document is None:
         return None
     zones = (
         ZoneFacts(

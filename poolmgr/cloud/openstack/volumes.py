@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.quota import limits_of, volume_quotas
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.timestamps import epoch_of
@@ -34,11 +33,7 @@ class Volumes:
 
     def quotas(self) -> tuple[Quota, ...]:
         """Limits and use of volumes and volume-gb; () where the cloud does not tell."""
-        try:
-            document = self._service.get("/limits").json()
-        except (Forbidden, NotFound) as error:
-            log.debug("the cloud tells no limits of volumes: %s", error)
-            return ()
+        document = self._service.told("/limits") or {}
         return volume_quotas((document.get("limits") or {}).get("absolute") or {})
 
     def list(self) -> Listing[Volume]:
