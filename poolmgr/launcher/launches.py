@@ -73,7 +73,9 @@ class Launches:
         self._launches.pop(node_id, None)
 
     def forget_all(self) -> None:
-        """The session is lost: the nodes are whoever's finds them unlocked."""
+        """The session is lost: the nodes are whoever's finds them unlocked, those locked since then too."""
+        for launch in self._launches.values():
+            self._context.store.unlock(launch.lock)
         self._launches.clear()
 
     def advance(self, now: float) -> float:
@@ -170,7 +172,14 @@ class Launches:
 
         def job() -> str:
             context.fence(lock)  # the last moment at which nothing has happened yet
-            return context.cloud.create_server(spec)
+            server_id = context.cloud.create_server(spec)
+            try:
+                context.fence(lock)
+            except LockLost:  # frozen in between, perhaps: nobody else can know of this server
+                launch.log.warning("server %s was made after the lock was lost: taken back", server_id)
+                context.cloud.delete_server(server_id)  # should it fail, the sweep finds it
+                raise
+            return server_id
 
         def then(outcome: Outcome[str]) -> None:
             if not self._mine(launch, attempt, Phase.CREATING):

@@ -49,6 +49,7 @@ class Removal:
         self.booted_from_volume = counted(node.resources).get("volumes", 0) > 0
         self.absent_at: float | None = None  # when the last server was found absent
         self.leftovers: tuple[Leftovers[Any], ...] | None = None  # None until then
+        self.lock: Lock | None = None  # the node's; None for a leaked server
         self.alarmed = False
 
     @property
@@ -84,6 +85,7 @@ class Removals:
         context = self._context
         servers = self._servers_of(node, context.servers.last)
         self._begin(node.id, node, servers, lambda: context.fence(lock), done)
+        self._removals[node.id].lock = lock
 
     def begin_for_leak(self, server: Server, done: Callable[[], None]) -> None:
         """Remove a server that no node accounts for."""
@@ -93,7 +95,10 @@ class Removals:
         self._removals[server.id].booted_from_volume = server.image_id is None
 
     def forget_all(self) -> None:
-        """Drop all of them: the locks they relied on are gone."""
+        """Drop all of them: the locks they relied on are gone, or were taken since then and are let go."""
+        for removal in self._removals.values():
+            if removal.lock is not None:
+                self._context.store.unlock(removal.lock)
         self._removals.clear()
 
     def advance(self, now: float) -> float:

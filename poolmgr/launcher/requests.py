@@ -160,8 +160,10 @@ class HeldRequests:
                 self._forget(held)
 
     def forget_all(self) -> None:
-        """The session is lost: we own nothing."""
+        """The session is lost: we own nothing. What was locked since then, in the same cycle, is let go."""
         for held in list(self._held.values()):
+            for _, lock in held.ready.values():
+                self._context.store.unlock(lock)
             self._forget(held)
         self._by_node.clear()
         self._spares.clear()

@@ -158,11 +158,13 @@ class Process:
         ids = (f"{n:032x}" for n in itertools.count(site.next_process() << 64))
         deployment = store.deployment()
         self.workers: dict[str, ProviderWorker] = {}
+        self.clouds: dict[str, SimulatedCloud] = {}  # by provider
         for one in site.providers.values():
             far = site.world.clouds[one.name]
             cloud = SimulatedCloud(
                 far, clock=site.clock, calls=FusedCalls(far, self.fuse), **site.cloud_options
             )
+            self.clouds[one.name] = cloud
             parts = Parts(
                 store=store,
                 cloud=cloud,

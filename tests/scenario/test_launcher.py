@@ -238,6 +238,28 @@ def test_a_lost_session_drops_everything_and_the_same_process_recovers() -> None
     assert site.run(site.is_clean), site.left()
 
 
+def test_a_server_whose_create_call_outlived_the_session_is_taken_back_at_once() -> None:
+    """As when the process was frozen between its last look at the lock and the call."""
+    site = Site({"one": {**DIRECT, "boot": 10.0}}, [provider("one")])
+    process = site.start()
+    cloud = process.clouds["one"]
+    create, late = cloud.create_server, iter([True])
+
+    def outlived(spec: Any) -> str:
+        if next(late, False):
+            process.memory.expire()
+        return create(spec)
+
+    cloud.create_server = outlived  # type: ignore[method-assign]
+    request = site.submit("small")
+    began = site.clock.monotonic()
+    assert site.run(lambda: site.fulfilled(request))
+    assert site.count("servers") == 1
+    site.use(request)
+    assert site.run(site.is_clean), site.left()
+    assert site.clock.monotonic() - began < 120  # sweeps would have waited longer
+
+
 def test_a_pool_whose_component_record_is_removed_registers_anew() -> None:
     site = Site({"one": DIRECT}, [provider("one")])
     site.start()
