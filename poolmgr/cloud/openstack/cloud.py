@@ -104,32 +104,21 @@ class OpenStackCloud:
             concurrency=_concurrency(settings),
             on_call=on_call,
         )
-        upload_gate = UploadGate(
-            services=services,
-            limiter=self._limiter,
-            clock=clock,
-            timeouts=self._gate.timeouts,
-            pool_size=pool_size,
-            concurrency={},  # a body of an hour must not keep calls out
-            on_call=on_call,
-            counter=self._gate.counter,
+        self._new_id = new_id or (lambda: str(uuid.uuid4()))
+        self._session = Session(
+            settings,
+            self._gate,
+            clock,
+            new_id=self._new_id,
+            upload_gate=UploadGate.beside(self._gate, pool_size=pool_size),
         )
-        self._new_id = ids = new_id or (lambda: str(uuid.uuid4()))
-        self._session = Session(settings, self._gate, clock, new_id=ids, upload_gate=upload_gate)
-        discovery = Discovery(self._session, settings, self._region, services, clock)
-        retrier = Retrier(retry or RetryPolicy(), clock, rng or random.Random(), self._limiter.closed)
-        self._discovery = discovery
-        self._retrier = retrier
-        self._compute = Compute(Service("compute", self._session, discovery, retrier), clock)
-        network = Service("network", self._session, discovery, retrier)
-        self._networks = Networks(network, clock, self._session.project_id)
-        self._retrier = retrier
-        self._new_id = ids
+        self._discovery = Discovery(self._session, settings, self._region, services, clock)
+        self._retrier = Retrier(retry or RetryPolicy(), clock, rng or random.Random(), self._limiter.closed)
+        self._compute = Compute(self._service("compute"), clock)
+        self._networks = Networks(self._service("network"), clock, self._session.project_id)
+        self._images = Images(self._service("image"), clock, self._session.project_id)
+        self._volumes = Volumes(self._service("block-storage"), clock)
         self._upload_policy = upload_policy
-        self._images = Images(
-            Service("image", self._session, discovery, retrier), clock, self._session.project_id
-        )
-        self._volumes = Volumes(Service("block-storage", self._session, discovery, retrier), clock)
         v6 = has_v6_route() if reachable_v6 is None else reachable_v6
         self._reading = Reading(settings, self._compute, self._networks, reachable_v6=v6)
         self._poll = ServerPoll(
@@ -147,9 +136,12 @@ class OpenStackCloud:
         self._neutron_ips = NeutronFloatingIps(settings, self._networks)
         self._floating_ips: FloatingIps = self._neutron_ips
         if settings.floating_ip_source is NetworkApi.NOVA:
-            plain = Service("compute", self._session, discovery, retrier, microversions=False)
+            plain = self._service("compute", microversions=False)
             self._floating_ips = NovaFloatingIps(settings, plain, clock)
         self._exposer = Exposer(settings, self._floating_ips, self._reading.rules)
+
+    def _service(self, name: str, *, microversions: bool = True) -> Service:
+        return Service(name, self._session, self._discovery, self._retrier, microversions=microversions)
 
     @cached_property
     def _uploads(self) -> OpenStackImages:
@@ -209,7 +201,7 @@ class OpenStackCloud:
             clock=self._clock,
             session=self._session,
             discovery=self._discovery,
-            service=lambda name: Service(name, self._session, self._discovery, self._retrier),
+            service=self._service,
             compute=self._compute,
             networks=self._networks,
             images=self._images,

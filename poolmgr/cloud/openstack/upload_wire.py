@@ -46,6 +46,20 @@ class _TlsPool(HTTPSConnectionPool):
 class UploadGate(Gate):
     """The gate for bodies: same pace and counters as the other's, connections of its own."""
 
+    @classmethod
+    def beside(cls, gate: Gate, *, pool_size: int) -> UploadGate:
+        """Of the same provider. A body of an hour must not keep calls out: any number goes at once."""
+        return cls(
+            services=gate._services,
+            limiter=gate._limiter,
+            clock=gate._clock,
+            timeouts=gate.timeouts,
+            pool_size=pool_size,
+            concurrency={},
+            on_call=gate._on_call,
+            counter=gate.counter,
+        )
+
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
         super().init_poolmanager(*args, **more)
         self._with_patience(self.poolmanager)
