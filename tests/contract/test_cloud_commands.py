@@ -22,6 +22,7 @@ from poolmgr.model.server import META_LIBRARY_UNTIL, META_NODE_ID, META_PROVIDER
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.simcloud.faults import Fault, FaultKind
 from poolmgr.simcloud.server import RunningSim, running
+from tests.sites import eventually
 
 CLOUDS = {
     "north": {"shape": "nat", "boot": 0.1, "delete_seconds": 0.1},
@@ -115,6 +116,7 @@ def test_a_server_from_its_creation_to_its_end(desk):
     }
     assert "Linux" in desk.run("console", "north", "my-server")[0]
 
+    eventually(lambda: server["address"] in desk.run("list-servers", "north")[0])  # nova shows it a bit later
     inventory = json.loads(desk.run("inventory", "--list")[0])
     assert inventory["web"] == inventory["image_debian_12"] == {"hosts": ["my-server"]}
     variables = json.loads(desk.run("inventory", "north", "--host", "my-server")[0])
