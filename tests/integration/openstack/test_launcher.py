@@ -76,7 +76,7 @@ def wants() -> Iterator[Wanted]:
     """Mostly single nodes, now and then two or three, of several priorities."""
     rng = random.Random(7)
     while True:
-        labels = ("small",) * rng.choices((1, 2, 3), weights=(10, 2, 1))[0]
+        labels = ("small",) * rng.choices((1, 2, 3), weights=(30, 2, 1))[0]
         yield Wanted(labels=labels, priority=rng.choice((100, 200, 300)), relative_priority=0)
 
 
