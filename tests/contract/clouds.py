@@ -37,7 +37,10 @@ SHAPES = ("direct", "nat", "novanet", "novafip", "v6", "tasks")
 OWNER = Owner(provider="north", node_id="0000000007", deployment="d-1")
 METADATA = {META_NODE_ID: "0000000007", META_PROVIDER: "north", META_DEPLOYMENT: "d-1"}
 IMAGE = "debian-12"
-TIMEOUTS = (5.0, 0.9)  # seconds; long enough for loopback on a busy machine, short enough for a test of hanging
+TIMEOUTS = (
+    5.0,
+    0.9,
+)  # seconds; long enough for loopback on a busy machine, short enough for a test of hanging
 
 
 @dataclass(frozen=True, kw_only=True)
