@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Removal:
-    """What is to go for one node. `fence` raises when the caller has lost the right to delete it."""
+    """What is to go for one node, whose `lock` gives the right to delete it; None for a leaked server."""
 
     def __init__(
         self,
@@ -37,19 +37,18 @@ class Removal:
         *,
         since: float,
         server_ids: Iterable[str],
-        fence: Callable[[], None],
+        lock: Lock | None,
         done: Callable[[], None],
     ) -> None:
         self.node = node
         self.since = since
-        self.fence = fence
+        self.lock = lock
         self.done = done
         self.doomed = {server_id: Doomed(server_id=server_id) for server_id in server_ids}
         self.volumes: set[str] = set()  # that its servers were listed with
         self.booted_from_volume = counted(node.resources).get("volumes", 0) > 0
         self.absent_at: float | None = None  # when the last server was found absent
         self.leftovers: tuple[Leftovers[Any], ...] | None = None  # None until then
-        self.lock: Lock | None = None  # the node's; None for a leaked server
         self.alarmed = False
 
     @property
@@ -82,16 +81,14 @@ class Removals:
 
     def begin_for_node(self, node: Node, lock: Lock, done: Callable[[], None]) -> None:
         """Remove every server of `node`; its lock must stay held until `done` is called."""
-        context = self._context
-        servers = self._servers_of(node, context.servers.last)
-        self._begin(node.id, node, servers, lambda: context.fence(lock), done)
-        self._removals[node.id].lock = lock
+        servers = self._servers_of(node, self._context.servers.last)
+        self._begin(node.id, node, servers, lock, done)
 
     def begin_for_leak(self, server: Server, done: Callable[[], None]) -> None:
         """Remove a server that no node accounts for."""
         # Without a node id: its node may well be alive, with another attempt's server.
         node = Node(provider=self._context.name, external_id=server.id)
-        self._begin(server.id, node, [server.id], lambda: None, done)
+        self._begin(server.id, node, [server.id], None, done)
         self._removals[server.id].booted_from_volume = server.image_id is None
 
     def forget_all(self) -> None:
@@ -123,11 +120,16 @@ class Removals:
         key: str,
         node: Node,
         server_ids: Iterable[str],
-        fence: Callable[[], None],
+        lock: Lock | None,
         done: Callable[[], None],
     ) -> None:
         now = self._context.clock.monotonic()
-        self._removals[key] = Removal(node, since=now, server_ids=server_ids, fence=fence, done=done)
+        self._removals[key] = Removal(node, since=now, server_ids=server_ids, lock=lock, done=done)
+
+    def _fence(self, removal: Removal) -> None:
+        """Raise LockLost unless we (still) have the right to delete what belongs to `removal`."""
+        if removal.lock is not None:
+            self._context.fence(removal.lock)
 
     def _servers_of(self, node: Node, listing: Listing[Server] | None) -> frozenset[str]:
         """Ids of all servers of `node`; a listing is sorted by node once, however many removals ask."""
@@ -236,7 +238,7 @@ class Removals:
 
         def job() -> Server | None:
             """What was found out about it on the way."""
-            removal.fence()
+            self._fence(removal)
             found = self._look_again(server_id) if unseen else unmarked
             if found is not None and found.volumes:
                 self._mark(found, removal.node)
@@ -316,7 +318,7 @@ class Removals:
             Leftovers(
                 kind,
                 whose=removal.whose,
-                fence=removal.fence,
+                fence=lambda: self._fence(removal),
                 jobs=context.jobs,
                 executor=context.parts.api,
                 clock=context.clock,
