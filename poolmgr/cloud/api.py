@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from poolmgr.model.cloud_image import CloudImage, ImageSpec, StagedObject, UploadProgress
+from poolmgr.config.settings import Pool, PoolLabel
+from poolmgr.model.cloud_image import CloudImage, ImageOwner, ImageSpec, StagedObject, UploadProgress
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import (
     Addresses,
@@ -151,6 +152,7 @@ class ImageCloud(Protocol):
         progress: Callable[[UploadProgress], None] | None = None,
         cancelled: threading.Event | None = None,
         timeout: float | None = None,
+        pace: Callable[[int], None] | None = None,
     ) -> CloudImage:
         """Make an image of a local file, by the way this cloud accepts; returns it ACTIVE and verified.
 
@@ -158,7 +160,8 @@ class ImageCloud(Protocol):
         so there must be one upload of an owner at a time. Without an owner the name must be free, or an image of
         this very file. The file is streamed and opened anew for each attempt. `progress` is called on this thread, from
         time to time while bytes go out and at each new phase; what it raises ends the upload. `timeout`: seconds for
-        all of it, None: as long as something moves. On any failure nothing is left, as far as the cloud lets us, and
+        all of it, None: as long as something moves. `pace` is called with the number of bytes before they are sent, on
+        whichever thread sends, and waits as long as a rate limit wants. On any failure nothing is left, as far as the cloud lets us, and
         the message says what is.
         Raises OverQuota (the image is too large for the project), Rejected, NotSupported (no way this cloud takes),
         ConfigError (the file is not what `spec` says), and CloudUnavailable, also when `cancelled` was set or the time
@@ -179,3 +182,44 @@ class ImageCloud(Protocol):
 
     def delete_staged(self, staged: StagedObject) -> None:
         """With its segments. NotFound is success."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a fresh image has to pass: a server from it, and a command there over SSH."""
+
+    image_id: str
+    owner: ImageOwner  # of the image; its server is marked with it, and found again by that after a crash
+    label: PoolLabel  # flavor, networks, key pair, userdata and so on are those of this label
+    pool: Pool
+    command: str | None  # run by the login shell; either this
+    script: str | None  # or this text, fed to `sh -s`
+    username: str
+    port: int
+    private_key: str | None  # path of the key to log in with; None: those the SSH client finds itself
+    timeout: float  # seconds for all of it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialResult:
+    """`reason` is "" if it passed. `output` and `console` are ends of what was said, at most some KiB each."""
+
+    passed: bool
+    reason: str = ""
+    output: str = ""
+    console: str = ""
+    seconds: float = 0.0
+
+
+class Canary(Protocol):
+    """Tries images out in one provider. Launchers take its servers for a stranger's and leave them alone."""
+
+    def try_image(self, trial: Trial, *, cancelled: threading.Event | None = None) -> TrialResult:
+        """Boot it once, run the command, and leave nothing behind, whatever happens.
+
+        That the image fails is a result. Raises CloudUnavailable, OverQuota, NoCapacity, AuthFailed when that could not
+        be found out: try again later.
+        """
+
+    def sweep(self) -> int:
+        """Remove servers of trials that a crash has left, with their ports and addresses; how many were found."""

@@ -57,8 +57,40 @@ class Label:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Validation:
+    """How a fresh upload is tried before it serves (our key `validate`): a server from it has to pass a command."""
+
+    label: str  # which of the provider's pool labels says flavor, networks, key pair
+    command: str | None = None  # run by the login shell; either this
+    script: str | None = None  # or the path of a local script, fed to `sh -s`
+    timeout: float = 600.0  # seconds for all of it, from the create call to the command's end
+    private_key: str | None = None  # path of the SSH key to log in with; None: the builder user's own
+    username: str | None = None  # None: the image's
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBuild:
+    """How and when a disk image is built, after inheritance."""
+
+    dib_cmd: str = "disk-image-create"  # split as a shell does, no shell involved
+    elements: tuple[str, ...] = ()
+    env_vars: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold secrets
+    formats: tuple[str, ...] = ()  # beyond those that providers need
+    keep_formats: tuple[str, ...] = ()
+    delete_after_upload: bool = False
+    rebuild_age: float = 86400.0
+    rebuild_cron: str | None = None  # ours: scheduled builds begin only when it is due; UTC
+    build_timeout: float = 28800.0
+    release: str = ""
+    qemu_img_options: str = "compat=0.10"  # ours; for qcow2; "": none
+    keep_builds: int = 2  # ours; ready builds kept, at least 1
+    keep_uploads: int = 2  # ours; ready uploads kept for each provider, at least 1
+    validate: Validation | None = None  # ours; None: an upload is ready once it is in the cloud
+
+
+@dataclass(frozen=True, kw_only=True)
 class DiskImage:
-    """A top-level disk image after inheritance and the secure file's merge. Builder keys are in `build`."""
+    """A top-level disk image after inheritance and the secure file's merge."""
 
     name: str
     username: str | None = "zuul"
@@ -66,7 +98,19 @@ class DiskImage:
     shell_type: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     pause: bool = False
-    build: Mapping[str, Any] = field(default_factory=dict, repr=False)  # elements, env-vars, formats, ...
+    build: ImageBuild = ImageBuild()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderImage:
+    """A disk image as one provider lists it."""
+
+    name: str
+    pause: bool = False  # no uploads there; deletions go on
+    meta: Mapping[str, Any] = field(default_factory=dict)  # image properties, over the image's metadata
+    config_drive: bool | None = None
+    connection_type: str = "ssh"
+    connection_port: int = 22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +192,9 @@ class OpenStackProvider:
     post_upload_hook: str | None = None
     clean_floating_ips: bool = False
     port_cleanup_interval: float = 600.0  # 0: off
-    diskimages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> pause, meta, ...
+    max_parallel_uploads: int = 1  # ours
+    upload_rate_limit: float = 0.0  # ours; bytes a second for all uploads to it together; 0: no limit
+    diskimages: Mapping[str, ProviderImage] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
 
 
@@ -203,7 +249,13 @@ class Settings:
     elements_dir: str | None = None
     images_dir: str | None = None
     build_log_dir: str = "/var/log/nodepool/builds"
-    build_log_retention: int = 7
+    build_log_retention: int = 7  # logs kept for each image; below 0: all
+    builder_webapp: WebApp | None = None  # ours; None: the default port if it is free
+    max_parallel_uploads: int = 0  # ours; of one builder, over all providers; 0: no limit
+    upload_rate_limit: float = 0.0  # ours; bytes a second of one builder; 0: no limit
+    image_retry_max: float = 3600.0  # ours; seconds between attempts at a failing build or upload, at most
+    image_orphan_grace: float = 86400.0  # ours; seconds that local files without a record are kept
+    images_url: str | None = None  # ours; where clouds can fetch what is in `images_dir`, for web-download
     clouds_files: tuple[str, ...] = ()  # the first that exists is clouds.yaml; (): the usual places
     statsd_escape: bool = (
         False  # dots in names that go into metrics become "_"; off: as the reference sends them

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from typing import TypeVar
 
 from poolmgr.model.component import Component, ComponentKind
-from poolmgr.model.image import Build, Upload, UploadState
+from poolmgr.model.image import Build, ImageOrder, Order, Upload, UploadState
 from poolmgr.model.node import GARBAGE_WHEN_UNLOCKED, Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.model.resources import NOTHING, Resources, counted
@@ -37,9 +37,17 @@ class Snapshot:
         self._requests: dict[str, NodeRequest] = {}
         self._requests_by_state: dict[RequestState, dict[str, NodeRequest]] = {}
         self._components: dict[tuple[ComponentKind, str], Component] = {}
+        self._nodes_by_image: dict[str, dict[str, Node]] = {}  # by path of the upload
+        self._images: set[str] = set()
+        self._orders: dict[tuple[str, Order], ImageOrder] = {}
         self._builds: dict[tuple[str, str], Build] = {}
+        self._builds_by_image: dict[str, dict[str, Build]] = {}
         self._uploads: dict[str, Upload] = {}
         self._uploads_by_target: dict[tuple[str, str], dict[str, Upload]] = {}  # (image, provider)
+        self._uploads_by_build: dict[tuple[str, str], dict[str, Upload]] = {}  # (image, build)
+        self._unreadable_images: dict[str, set[str]] = {}  # image -> paths of records that make no sense
+        self._locked_builds: dict[str, set[str]] = {}  # by image
+        self._locked_uploads: dict[tuple[str, str, str], set[str]] = {}  # by (image, build, provider)
         self._locked_nodes: dict[str, set[str]] = {}
         self._locked_requests: dict[str, set[str]] = {}
         self._unreadable_nodes: set[str] = set()
@@ -119,8 +127,52 @@ class Snapshot:
         """The pools that are registered, of all launchers."""
         return self.components(ComponentKind.POOL)
 
+    def nodes_from(self, upload_path: str) -> Collection[Node]:
+        """Nodes in any state whose record says that they boot, or booted, from this upload."""
+        return self._nodes_by_image.get(upload_path, {}).values()
+
+    def images(self) -> Collection[str]:
+        """Names of all images that have a znode, configured here or not."""
+        return self._images
+
+    def order(self, image: str, kind: Order) -> ImageOrder | None:
+        return self._orders.get((image, kind))
+
+    def orders(self, kind: Order) -> Iterator[ImageOrder]:
+        return (order for (_, k), order in self._orders.items() if k is kind)
+
+    def build(self, image: str, build_id: str) -> Build | None:
+        return self._builds.get((image, build_id))
+
     def builds(self) -> Collection[Build]:
         return self._builds.values()
+
+    def builds_of(self, image: str) -> Collection[Build]:
+        """The image's builds in every state, in no order."""
+        return self._builds_by_image.get(image, {}).values()
+
+    def build_locked(self, image: str) -> bool:
+        """Whether someone contends for the image's build lock: a build of it is going on."""
+        return bool(self._locked_builds.get(image))
+
+    def upload(self, path: str) -> Upload | None:
+        return self._uploads.get(path)
+
+    def uploads_of(self, image: str, build_id: str) -> Collection[Upload]:
+        """The build's uploads to all providers."""
+        return self._uploads_by_build.get((image, build_id), {}).values()
+
+    def uploads_to(self, image: str, provider: str) -> Collection[Upload]:
+        """The uploads of all builds of the image to one provider."""
+        return self._uploads_by_target.get((image, provider), {}).values()
+
+    def upload_locked(self, image: str, build_id: str, provider: str) -> bool:
+        """Whether someone contends for the lock of the build's uploads to this provider: one is going on."""
+        return bool(self._locked_uploads.get((image, build_id, provider)))
+
+    def image_unreadable(self, image: str) -> bool:
+        """Whether some record of the image makes no sense: its cloud images and files must not be taken for leaked."""
+        return image in self._unreadable_images
 
     def uploads(self) -> Collection[Upload]:
         return self._uploads.values()
@@ -142,6 +194,8 @@ class Snapshot:
         provider = node.provider or ""
         self._nodes_by_provider.setdefault(provider, {})[node.id] = node
         self._nodes_by_state.setdefault((provider, node.state), {})[node.id] = node
+        if node.image_id:
+            self._nodes_by_image.setdefault(node.image_id, {})[node.id] = node
         if node.allocated_to:
             self._nodes_by_request.setdefault(node.allocated_to, {})[node.id] = node
             if node.state is NodeState.READY:
@@ -166,6 +220,7 @@ class Snapshot:
         _remove(self._nodes_by_state, (provider, old.state), node_id)
         _remove(self._promised, provider, node_id)
         _remove(self._garbage, provider, node_id)
+        _remove(self._nodes_by_image, old.image_id, node_id)
         self._account(old, -1)
         _remove(self._nodes_by_request, old.allocated_to, node_id)
         for label in old.labels:
@@ -187,20 +242,59 @@ class Snapshot:
     def drop_component(self, kind: ComponentKind, znode: str) -> None:
         self._components.pop((kind, znode), None)
 
+    def put_image(self, image: str) -> None:
+        self._images.add(image)
+
+    def drop_image(self, image: str) -> None:
+        self._images.discard(image)
+
+    def put_order(self, order: ImageOrder) -> None:
+        self._orders[order.image, order.kind] = order
+
+    def drop_order(self, image: str, kind: Order) -> None:
+        self._orders.pop((image, kind), None)
+
     def put_build(self, build: Build) -> None:
         self._builds[build.image, build.id] = build
+        self._builds_by_image.setdefault(build.image, {})[build.id] = build
 
     def drop_build(self, image: str, build_id: str) -> None:
         self._builds.pop((image, build_id), None)
+        _remove(self._builds_by_image, image, build_id)
 
     def put_upload(self, upload: Upload) -> None:
         self._uploads[upload.path] = upload
         self._uploads_by_target.setdefault((upload.image, upload.provider), {})[upload.path] = upload
+        self._uploads_by_build.setdefault((upload.image, upload.build), {})[upload.path] = upload
 
     def drop_upload(self, path: str) -> None:
         old = self._uploads.pop(path, None)
         if old is not None:
             _remove(self._uploads_by_target, (old.image, old.provider), path)
+            _remove(self._uploads_by_build, (old.image, old.build), path)
+
+    def put_unreadable_image(self, image: str, path: str) -> None:
+        """The record at `path`, a build's or an upload's, makes no sense; the caller drops what was there before."""
+        self._unreadable_images.setdefault(image, set()).add(path)
+
+    def drop_unreadable_image(self, image: str, path: str) -> None:
+        """It makes sense now, or is gone."""
+        _discard(self._unreadable_images, image, path)
+
+    def put_build_contender(self, image: str, contender: str) -> None:
+        self._locked_builds.setdefault(image, set()).add(contender)
+
+    def drop_build_contender(self, image: str, contender: str | None = None) -> None:
+        """Forget one contender for the image's build lock, or all of them when `contender` is None."""
+        _discard(self._locked_builds, image, contender)
+
+    def put_upload_contender(self, image: str, build_id: str, provider: str, contender: str) -> None:
+        self._locked_uploads.setdefault((image, build_id, provider), set()).add(contender)
+
+    def drop_upload_contender(
+        self, image: str, build_id: str, provider: str, contender: str | None = None
+    ) -> None:
+        _discard(self._locked_uploads, (image, build_id, provider), contender)
 
     def put_node_contender(self, node_id: str, contender: str) -> None:
         self._locked_nodes.setdefault(node_id, set()).add(contender)
@@ -268,7 +362,7 @@ def _remove(index: dict[K, dict[str, V]], key: K | None, item: str) -> None:
             del index[key]
 
 
-def _discard(index: dict[str, set[str]], key: str, item: str | None) -> None:
+def _discard(index: dict[K, set[str]], key: K, item: str | None) -> None:
     if item is None:
         index.pop(key, None)
         return

@@ -91,6 +91,57 @@ LEAKED = Metric("nodepool.provider.{provider}.leaked.{kind}", _COUNTER, "leaked 
 REQUEST_FINISHED = Metric(
     "poolmgr.request.{outcome}", _COUNTED_TIMER, "requests that ended, from their creation: fulfilled, failed"
 )
+LAUNCH_IMAGE = Metric(
+    "nodepool.launch.image.{image}.{result}",
+    _COUNTED_TIMER,
+    "by disk image or cloud image; the reference's manual has it",
+)
+
+# By builders (3); the four of BUILDER_* are in the reference's manual and were never sent (4)
+BUILD_SIZE = Metric(
+    "nodepool.dib_image_build.{image}.{format}.size",
+    _GAUGE,
+    "bytes that the file of a good build takes on disk",
+)
+BUILD_RC = Metric("nodepool.dib_image_build.{image}.status.rc", _GAUGE, "exit code of the last build")
+BUILD_DURATION = Metric("nodepool.dib_image_build.{image}.status.duration", _TIMER, "how long a build took")
+BUILD_LAST = Metric(
+    "nodepool.dib_image_build.{image}.status.last_build", _GAUGE, "Unix time of the last build, good or not"
+)
+BUILD_LAST_GOOD = Metric("poolmgr.image.{image}.last_good_build", _GAUGE, "Unix time of the last good build")
+IMAGE_UPDATE = Metric(
+    "nodepool.image_update.{image}.{provider}", _COUNTED_TIMER, "good uploads, their hook and trial included"
+)
+UPLOAD_FAILED = Metric(
+    "poolmgr.image_update.{image}.{provider}.failed", _COUNTED_TIMER, "uploads that failed"
+)
+UPLOAD_SIZE = Metric("poolmgr.image_update.{image}.{provider}.size", _GAUGE, "bytes of the last good upload")
+UPLOAD_AGE = Metric(
+    "poolmgr.image.{image}.provider.{provider}.age", _GAUGE, "seconds since the newest ready upload became so"
+)
+BUILD_REQUESTS = Metric("nodepool.image_build_requests", _GAUGE, "manual requests that wait, all images")
+IMAGE_BUILD_REQUESTS = Metric("nodepool.image.{image}.image_build_requests", _GAUGE, "the same, 0 or 1")
+BUILD_STATE = Metric(
+    "nodepool.builder.{builder}.image.{image}.build.state", _GAUGE, "0 idle, 1 building, 3 paused"
+)
+UPLOAD_STATE = Metric(
+    "nodepool.builder.{builder}.image.{image}.provider.{provider}.upload.state",
+    _GAUGE,
+    "0 idle, 2 uploading, 3 paused",
+)
+BUILDER_BUILDS = Metric("nodepool.builder.{builder}.current_builds", _GAUGE, "builds that run")
+BUILDER_UPLOADS = Metric("nodepool.builder.{builder}.current_uploads", _GAUGE, "uploads that run")
+BUILDER_BUILD_WORKERS = Metric(
+    "nodepool.builder.{builder}.build_workers", _GAUGE, "builds that may run at once"
+)
+BUILDER_UPLOAD_WORKERS = Metric(
+    "nodepool.builder.{builder}.upload_workers", _GAUGE, "uploads that may run at once"
+)
+IMAGE_LEAKED = Metric(
+    "poolmgr.provider.{provider}.leaked.{kind}",
+    _COUNTER,
+    "images and objects without a record that were removed",
+)
 
 # Cloud API calls (5)
 API_STATUS = Metric(

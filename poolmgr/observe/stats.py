@@ -72,6 +72,33 @@ class Stats(Protocol):
     def api_call(self, prefix: str, call: ApiCall) -> None:
         """A call of a cloud's API ended. `prefix` is that of `api_prefix`."""
 
+    def build_ended(
+        self, image: str, *, rc: int, seconds: float, at: float, good: bool, sizes: Mapping[str, int]
+    ) -> None:
+        """A build ended at `at` (epoch seconds); `sizes`: bytes on disk by format, of a good one."""
+
+    def upload_ended(self, image: str, provider: str, *, good: bool, seconds: float, size: int) -> None:
+        """An upload ended, its hook and trial included; `size` in bytes."""
+
+    def image_requests(self, pending: Mapping[str, bool]) -> None:
+        """By image, whether a manual request waits for its build to begin."""
+
+    def builder_states(
+        self, builder: str, builds: Mapping[str, int], uploads: Mapping[tuple[str, str], int]
+    ) -> None:
+        """This builder's state (0 idle, 1 building, 2 uploading, 3 paused) by image, and by (image, provider)."""
+
+    def builder_work(
+        self, builder: str, *, builds: int, uploads: int, build_workers: int, upload_workers: int
+    ) -> None:
+        """What this builder does now, and how much it could do at once."""
+
+    def image_ages(self, ages: Mapping[tuple[str, str], float]) -> None:
+        """Seconds since the newest ready upload became so, by (image, provider)."""
+
+    def image_leaked(self, provider: str, kind: str, count: int = 1) -> None:
+        """`count` images (`images`) or staged objects (`objects`) without a record were removed."""
+
     def close(self) -> None:
         """Send nothing more."""
 
@@ -100,6 +127,26 @@ class NullStats:
     def request_finished(self, outcome: str, seconds: float) -> None: ...
 
     def api_call(self, prefix: str, call: ApiCall) -> None: ...
+
+    def build_ended(
+        self, image: str, *, rc: int, seconds: float, at: float, good: bool, sizes: Mapping[str, int]
+    ) -> None: ...
+
+    def upload_ended(self, image: str, provider: str, *, good: bool, seconds: float, size: int) -> None: ...
+
+    def image_requests(self, pending: Mapping[str, bool]) -> None: ...
+
+    def builder_states(
+        self, builder: str, builds: Mapping[str, int], uploads: Mapping[tuple[str, str], int]
+    ) -> None: ...
+
+    def builder_work(
+        self, builder: str, *, builds: int, uploads: int, build_workers: int, upload_workers: int
+    ) -> None: ...
+
+    def image_ages(self, ages: Mapping[tuple[str, str], float]) -> None: ...
+
+    def image_leaked(self, provider: str, kind: str, count: int = 1) -> None: ...
 
     def close(self) -> None: ...
 
@@ -205,6 +252,59 @@ class StatsdStats:
             if call.seconds > 1.0:
                 lines += self._lines(names.API_SLOW, 1, **parts)
         self._send(lines)
+
+    def build_ended(
+        self, image: str, *, rc: int, seconds: float, at: float, good: bool, sizes: Mapping[str, int]
+    ) -> None:
+        lines = self._lines(names.BUILD_RC, rc, image=image)
+        lines += self._lines(names.BUILD_DURATION, seconds, image=image)
+        lines += self._lines(names.BUILD_LAST, int(at), image=image)
+        if good:
+            lines += self._lines(names.BUILD_LAST_GOOD, int(at), image=image)
+        for image_format, size in sizes.items():
+            lines += self._lines(names.BUILD_SIZE, size, image=image, format=image_format)
+        self._send(lines)
+
+    def upload_ended(self, image: str, provider: str, *, good: bool, seconds: float, size: int) -> None:
+        metric = names.IMAGE_UPDATE if good else names.UPLOAD_FAILED
+        lines = self._lines(metric, seconds, image=image, provider=provider)
+        if good:
+            lines += self._lines(names.UPLOAD_SIZE, size, image=image, provider=provider)
+        self._send(lines)
+
+    def image_requests(self, pending: Mapping[str, bool]) -> None:
+        lines = self._lines(names.BUILD_REQUESTS, sum(pending.values()))
+        for image, waits in pending.items():
+            lines += self._lines(names.IMAGE_BUILD_REQUESTS, int(waits), image=image)
+        self._send_gauges("image_requests", lines)
+
+    def builder_states(
+        self, builder: str, builds: Mapping[str, int], uploads: Mapping[tuple[str, str], int]
+    ) -> None:
+        lines = []
+        for image, state in builds.items():
+            lines += self._lines(names.BUILD_STATE, state, builder=builder, image=image)
+        for (image, provider), state in uploads.items():
+            lines += self._lines(names.UPLOAD_STATE, state, builder=builder, image=image, provider=provider)
+        self._send_gauges(f"builder_states {builder}", lines)
+
+    def builder_work(
+        self, builder: str, *, builds: int, uploads: int, build_workers: int, upload_workers: int
+    ) -> None:
+        lines = self._lines(names.BUILDER_BUILDS, builds, builder=builder)
+        lines += self._lines(names.BUILDER_UPLOADS, uploads, builder=builder)
+        lines += self._lines(names.BUILDER_BUILD_WORKERS, build_workers, builder=builder)
+        lines += self._lines(names.BUILDER_UPLOAD_WORKERS, upload_workers, builder=builder)
+        self._send(lines)
+
+    def image_ages(self, ages: Mapping[tuple[str, str], float]) -> None:
+        lines = []
+        for (image, provider), age in ages.items():
+            lines += self._lines(names.UPLOAD_AGE, int(age), image=image, provider=provider)
+        self._send_gauges("image_ages", lines)
+
+    def image_leaked(self, provider: str, kind: str, count: int = 1) -> None:
+        self._send(self._lines(names.IMAGE_LEAKED, count, provider=provider, kind=kind))
 
     def close(self) -> None:
         with self._lock:

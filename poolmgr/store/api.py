@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from poolmgr.model.component import Component
-from poolmgr.model.image import Upload
+from poolmgr.model.image import Build, ImageOrder, Order, Upload
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest
 from poolmgr.model.snapshot import Snapshot
@@ -181,10 +181,71 @@ class Store(Protocol):
     def elect(self, name: str, identifier: str) -> Election:
         """Stand for `/nodepool/elections/<name>`; stands again by itself after a lost session."""
 
-    # Images, and what is ours alone
+    # Images (zookeeper.md 8). Folders above builds and uploads are made where they are missing.
 
-    def create_upload(self, upload: Upload) -> Upload:
-        """Store an upload record (and its build's parents); for tests, demo and the builder."""
+    def order_image(self, order: ImageOrder) -> ImageOrder:
+        """Let an order stand; one of the same kind that stands already stays as it is and is returned."""
+
+    def withdraw_order(self, image: str, kind: Order) -> bool:
+        """False if there was none."""
+
+    def lock_builds(self, image: str) -> Lock:
+        """Lock the building of an image, without waiting. Raises LockBusy."""
+
+    def create_build(self, build: Build, lock: Lock) -> Build:
+        """Store a new build under its own id. Raises Conflict (there is one), LockLost."""
+
+    def save_build(self, build: Build, lock: Lock | None = None) -> Build:
+        """Replace the record. `lock`: that of `lock_builds`. Raises Conflict, LockLost, RecordGone."""
+
+    def delete_build(self, build: Build) -> None:
+        """Remove the record with its lock and folders. Gone already is fine.
+
+        Raises Conflict when it was changed since it was read, or has an upload's record below.
+        """
+
+    def lock_uploads(self, image: str, build_id: str, provider: str) -> Lock:
+        """Lock the uploading of a build to a provider, without waiting. Raises LockBusy, RecordGone (the build)."""
+
+    def create_upload(self, upload: Upload, lock: Lock | None = None) -> Upload:
+        """Store a new upload; returns it with id and version.
+
+        `lock`: that of `lock_uploads`; without one also what is above is made, the build's folder included (tests,
+        demo). Raises LockLost, RecordGone (the build).
+        """
+
+    def read_upload(self, path: str) -> Upload:
+        """Read past the cache. Raises RecordGone, BadRecord."""
+
+    def save_upload(self, upload: Upload, lock: Lock | None = None) -> Upload:
+        """Replace the record. `lock`: that of `lock_uploads` or `lock_upload`.
+
+        Raises Conflict, LockLost, RecordGone.
+        """
+
+    def lock_upload(self, upload: Upload) -> tuple[Lock, Upload]:
+        """Lock one upload's record, to delete it, without waiting, and re-read.
+
+        Raises LockBusy, RecordGone, BadRecord (all leave nothing locked).
+        """
+
+    def delete_upload(self, upload: Upload, lock: Lock | None = None) -> None:
+        """Remove the record with its lock (`lock`: that of `lock_upload`). Gone already is fine.
+
+        Raises Conflict when it was changed since it was read, LockLost.
+        """
+
+    def image_data(self) -> dict[str, str]:
+        """Every build, upload and pause, as stored, by path (builder.md 10). Reads the tree, not the cache."""
+
+    def restore_image_data(self, data: Mapping[str, str]) -> int:
+        """Write what `image_data` returned, over what is there; returns how many records were written.
+
+        Sequence numbers of later uploads will be above those of `data`. Nothing is deleted.
+        Raises BadRecord, before anything is written, for paths or texts that are no such records.
+        """
+
+    # What is ours alone
 
     def deployment(self) -> str:
         """This installation's id (32 hex), made at first use under `/poolmgr/deployment`."""
