@@ -161,8 +161,8 @@ class ImageCloud(Protocol):
         this very file. The file is streamed and opened anew for each attempt. `progress` is called on this thread, from
         time to time while bytes go out and at each new phase; what it raises ends the upload. `timeout`: seconds for
         all of it, None: as long as something moves. `pace` is called with the number of bytes before they are sent, on
-        whichever thread sends, and waits as long as a rate limit wants. On any failure nothing is left, as far as the cloud lets us, and
-        the message says what is.
+        whichever thread sends, and waits as long as a rate limit wants. On any failure nothing is left, as far as the
+        cloud lets us, and the message says what is.
         Raises OverQuota (the image is too large for the project), Rejected, NotSupported (no way this cloud takes),
         ConfigError (the file is not what `spec` says), and CloudUnavailable, also when `cancelled` was set or the time
         is over.
