@@ -7,7 +7,7 @@ import json
 
 from poolmgr.cli import session
 from poolmgr.cli.commandline import Subcommands, add_command, add_json
-from poolmgr.cli.table import table_text
+from poolmgr.web.table import table_text
 from poolmgr.web.views import (
     PROVIDER_IMAGE_COLUMNS,
     PROVIDER_NODE_COLUMNS,

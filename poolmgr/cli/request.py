@@ -10,10 +10,10 @@ from poolmgr.cli import session
 from poolmgr.cli.client import NodeClient
 from poolmgr.cli.commandline import Subcommands, add_command, add_json, seconds
 from poolmgr.cli.orders import Order, Wanted
-from poolmgr.cli.table import table_text
 from poolmgr.cli.visit import Visit, label_warnings
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.runtime.signals import stop_signals
+from poolmgr.web.table import table_text
 from poolmgr.web.views import Column, Row
 
 DESCRIPTION = """\

@@ -1,4 +1,4 @@
-"""Records as rows, for everyone who looks: the commands now, the HTTP endpoints with the web app.
+"""Records as rows, for everyone who looks: the commands and the HTTP endpoints. Those of images: `image_views`.
 
 A row is a dict with the JSON keys of spec cli-web.md 3, in that order; `cells` makes text of it with the column
 titles of 1.1. Everything here is pure: what is looked at and `now` come in by argument.
@@ -7,7 +7,7 @@ titles of 1.1. Everything here is pure: what is looked at and `now` come in by a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a text table: the row's `key`, under `title`."""
+    """One column of a text table: the row's `key`, under `title`.
+
+    `text`: what to show instead of the value, from the row and `now` in epoch seconds; None: the value.
+    """
 
     key: str
     title: str
+    text: Callable[[Row, float], str] | None = None
 
 
 NODE_COLUMNS = (
@@ -62,12 +66,16 @@ REQUEST_COLUMNS = (
     Column("declined_by", "Declined By"),
     Column("event_id", "Event ID"),
 )
+LABEL_COLUMNS = (Column("label", "Label"),)
 PROVIDER_IMAGE_COLUMNS = (
     Column("image", "Image Name"),
     Column("id", "Build ID"),
     Column("upload_ids", "Upload IDs"),
 )
 PROVIDER_NODE_COLUMNS = (Column("id", "ID"), Column("server_id", "Server ID"))
+
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def age_text(seconds: float) -> str:
@@ -77,6 +85,15 @@ def age_text(seconds: float) -> str:
     hours, minute = divmod(minutes, 60)
     day, hour = divmod(hours, 24)
     return f"{day:02d}:{hour:02d}:{minute:02d}:{second:02d}"
+
+
+def size_text(size: float) -> str:
+    """Bytes as people read them: `3.4 GiB`."""
+    unit = 0
+    while size >= 1024 and unit < len(_UNITS) - 1:
+        size /= 1024
+        unit += 1
+    return f"{size:.0f} B" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
 
 
 def node_row(node: Node, *, locked: bool, now: float) -> Row:
@@ -152,9 +169,18 @@ def provider_node_rows(snapshot: Snapshot, provider: str) -> list[Row]:
     return [{"id": n.id, "server_id": n.external_id} for n in nodes]
 
 
-def cells(rows: Iterable[Row], columns: Sequence[Column]) -> list[list[str]]:
-    """The text of each row's `columns`."""
-    return [[_text(row.get(column.key)) for column in columns] for row in rows]
+def label_rows(snapshot: Snapshot) -> list[Row]:
+    """Labels that some pool of some running launcher offers, by name."""
+    return [{"label": name} for name in sorted({n for p in snapshot.pools() for n in p.supported_labels})]
+
+
+def cells(rows: Iterable[Row], columns: Sequence[Column], now: float = 0.0) -> list[list[str]]:
+    """The text of each row's `columns`. `now`, in epoch seconds, is for columns that show a time as an age."""
+    return [[_cell(row, column, now) for column in columns] for row in rows]
+
+
+def _cell(row: Row, column: Column, now: float) -> str:
+    return column.text(row, now) if column.text else _text(row.get(column.key))
 
 
 def _text(value: Any) -> str:

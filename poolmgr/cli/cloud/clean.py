@@ -8,9 +8,9 @@ import time
 
 from poolmgr.cli.cloud.arguments import add_cloud
 from poolmgr.cli.commandline import Subcommands, add_command, add_json
-from poolmgr.cli.table import table_text
 from poolmgr.model.server import Owner
 from poolmgr.policy.leftovers import Leftovers
+from poolmgr.web.table import table_text
 from poolmgr.web.views import Column, Row, age_text
 
 DESCRIPTION = """\

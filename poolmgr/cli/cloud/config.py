@@ -10,7 +10,6 @@ from dataclasses import asdict
 
 from poolmgr.cli.cloud.arguments import add_cloud
 from poolmgr.cli.commandline import Subcommands, add_command, add_json
-from poolmgr.cli.table import table_text
 from poolmgr.cloud.vendor import VendorProfiles
 from poolmgr.config.clouds import load_clouds
 from poolmgr.config.clouds_explain import Effective, effective
@@ -18,6 +17,7 @@ from poolmgr.config.clouds_keys import NULL_COUNTS
 from poolmgr.config.problem import Severity, refuse_errors
 from poolmgr.observe.redaction import Redaction
 from poolmgr.runtime.clock import SystemClock
+from poolmgr.web.table import table_text
 from poolmgr.web.views import Column, Row
 
 DESCRIPTION = """\

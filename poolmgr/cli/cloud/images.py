@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from poolmgr.cli.cloud.upload_screen import size_text
 from poolmgr.cli.table import print_rows
 from poolmgr.model.cloud_image import PROP_CALL, PROP_SHA256, CloudImage
-from poolmgr.web.views import Column, Row, age_text
+from poolmgr.web.views import Column, Row, age_text, size_text
 
 COLUMNS = (
     Column("id", "ID"),

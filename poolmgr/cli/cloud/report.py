@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from poolmgr.cli.table import table_text
 from poolmgr.model.cloud_report import CloudReport, Finding, LoginFacts, NetworkFacts, ServiceFacts, Severity
 from poolmgr.model.server import Quota
+from poolmgr.web.table import table_text
 from poolmgr.web.views import Column, Row
 
 WIDTH = 110

@@ -12,11 +12,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from poolmgr.model.cloud_image import UploadPhase, UploadProgress
+from poolmgr.web.views import size_text
 
 WINDOW = 10.0  # seconds over which the rate is taken
 PLAIN_INTERVAL = 5.0  # seconds between two lines of the plain screen
 _BAR = 30  # columns
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 _WORDS = {
     UploadPhase.PREPARING: "looking for what is there already",
@@ -52,15 +52,6 @@ class Pace:
         """Seconds until `total` bytes are out."""
         rate = self.rate
         return None if rate is None else (total - self._seen[-1][1]) / rate
-
-
-def size_text(size: float) -> str:
-    """`3.4 GiB`."""
-    unit = 0
-    while size >= 1024 and unit < len(_UNITS) - 1:
-        size /= 1024
-        unit += 1
-    return f"{size:.0f} B" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
 
 
 def time_text(seconds: float) -> str:

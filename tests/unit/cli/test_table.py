@@ -2,7 +2,8 @@
 
 import json
 
-from poolmgr.cli.table import print_rows, table_text
+from poolmgr.cli.table import print_rows
+from poolmgr.web.table import table_text
 from poolmgr.web.views import Column
 
 COLUMNS = (Column("a", "First"), Column("b", "Second"))
