@@ -1,4 +1,11 @@
-"""Which build goes to a provider next, and why none does (builder.md 5; cloud.md 3.4)."""
+"""Which build goes to a provider next, and why none does (builder.md 5; cloud.md 3.4).
+
+Withdrawn uploads. A person who deletes the upload of a build wants the previous image back, so the same build must not
+be uploaded there again. While the upload's record is there, it says so itself: DELETING, and its `reason` does not
+begin with a word of AUTOMATIC (up to a colon), which is what builders write when they delete something on their own
+("surplus", "surplus: in use by 2 servers"). Before that record is removed, whoever removes it adds the provider to
+`Build.withdrawn`, under the build's lock; a provider is never taken out of it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +20,10 @@ from poolmgr.policy.image_tuning import ImageTuning
 
 #: Formats of a build that are whole and on this builder's disk, by (image, build).
 LocalFiles = Mapping[tuple[str, str], Collection[str]]
+
+#: How the `reason` of a DELETING record begins when a builder, not a person, wanted it deleted: the words of
+#: `policy.retention.Why` but for ORDERED.
+AUTOMATIC = frozenset({"surplus", "not-listed", "abandoned", "failed"})
 
 
 class UploadRest(enum.Enum):
