@@ -71,7 +71,7 @@ class ImageFiles:
         return _by_build(self._regular_files())
 
     def local(self) -> LocalFiles:
-        """Formats by (image, build), of builds with a marker of ours. Files of one that is going on may be half made."""
+        """Formats by (image, build), of builds with a marker of ours. Those of a running one may be half made."""
         names = self._regular_files()
         ours = {(m.image, m.build) for m in self._markers_among(names) if self.is_ours(m)}
         return {build: formats for build, formats in _by_build(names).items() if build in ours}
