@@ -34,7 +34,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "simcloud": (),
     "launcher": ("config.settings", "policy", "runtime", "observe", "store.api", "cloud.api"),
     "builder": ("config.settings", "policy", "runtime", "observe", "store.api", "cloud.api"),
-    "web": ("config.settings", "policy", "observe", "store.api"),
+    "web": ("config.settings", "policy", "runtime", "observe", "store.api"),
     "wiring": EVERYTHING,
     "cli": EVERYTHING,
 }
