@@ -495,6 +495,13 @@ def test_a_segment_that_never_arrives_ends_it_all(staged, slo, tmp_path):
     assert_nothing(stage)
 
 
+def test_segments_share_one_pace(staged, tmp_path):
+    stage, asked = staged("tasks", object_store=SMALL_STORE), []
+    stage.cloud.upload_image(file_spec(tmp_path), pace=asked.append)
+    assert sum(asked) == len(CONTENT)
+    assert len(asked) == 7
+
+
 def test_objects_of_others_are_neither_listed_nor_deleted(staged, tmp_path):
     stage, spec = staged("tasks"), file_spec(tmp_path)
     with stage.far.lock:

@@ -219,6 +219,35 @@ def test_trouble_of_whoever_listens_ends_the_upload_and_leaves_nothing(stage, tm
     assert_nothing(stage)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_byte_is_asked_for_before_it_goes_out(staged, shape, tmp_path):
+    stage, asked, ahead = staged(shape), [], []
+
+    def progress(step):
+        if step.phase is UploadPhase.SENDING:
+            ahead.append(sum(asked) - step.sent)
+
+    stage.cloud.upload_image(file_spec(tmp_path), progress=progress, pace=asked.append)
+    bodies = (
+        2 if shape == "import" and "PUT.image_file" in str(stage.cloud.calls) else 1
+    )  # the first was refused
+    assert sum(asked) == bodies * len(CONTENT)
+    assert len(asked) > bodies
+    assert min(ahead) >= 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_upload_that_is_held_back_can_be_cancelled(staged, shape, tmp_path):
+    stage, cancelled = staged(shape), threading.Event()
+
+    def pace(count):
+        cancelled.set()  # so is whoever waits here told
+
+    with pytest.raises(CloudUnavailable, match="cancelled"):
+        stage.cloud.upload_image(file_spec(tmp_path), cancelled=cancelled, pace=pace)
+    assert_nothing(stage)
+
+
 def test_an_upload_that_takes_too_long_ends(stage, tmp_path):
     stage.strike("slow-image", seconds=10_000)
     with pytest.raises(CloudUnavailable):

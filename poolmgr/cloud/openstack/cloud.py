@@ -304,8 +304,9 @@ class OpenStackCloud:
         progress: Callable[[UploadProgress], None] | None = None,
         cancelled: threading.Event | None = None,
         timeout: float | None = None,
+        pace: Callable[[int], None] | None = None,
     ) -> CloudImage:
-        return self._uploads.upload(spec, progress, cancelled, timeout)
+        return self._uploads.upload(spec, progress, cancelled, timeout, pace)
 
     def get_image(self, image_id: str) -> CloudImage:
         return self._images.get(image_id)

@@ -60,8 +60,9 @@ class OpenStackImages:
         progress: Callable[[UploadProgress], None] | None,
         cancelled: threading.Event | None,
         timeout: float | None,
+        pace: Callable[[int], None] | None = None,
     ) -> CloudImage:
-        image = self._uploader.upload(spec, progress or (lambda _: None), cancelled, timeout)
+        image = self._uploader.upload(spec, progress or (lambda _: None), cancelled, timeout, pace)
         self.images.drop_caches()
         return image
 

@@ -93,6 +93,7 @@ class Uploader:
         progress: Callable[[UploadProgress], None],
         cancelled: threading.Event | None,
         timeout: float | None,
+        pace: Callable[[int], None] | None = None,
     ) -> CloudImage:
         """See `ImageCloud.upload_image`."""
         _check_file(spec)
@@ -110,6 +111,7 @@ class Uploader:
                 threads=threads,
                 policy=self._policy,
                 progress=progress,
+                pace=pace,
             )
             return self._by_any_way(job)
         except CloudError as error:

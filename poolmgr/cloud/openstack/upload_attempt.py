@@ -71,6 +71,7 @@ class Job:
     threads: Executor
     policy: UploadPolicy
     progress: Callable[[UploadProgress], None]
+    pace: Callable[[int], None] | None = None
 
 
 class Attempt:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
@@ -36,18 +36,26 @@ class Line(Protocol):
 class Body:
     """`length` bytes of the file at `path` from `offset` on; a context manager that closes the file.
 
-    `hashes` are names of hashlib's; `patience` is how many seconds nothing may move. What requests and urllib3 want of
-    a body is `read` and a length; `__iter__` tells requests that it is a stream. Raises ConfigError when the file
-    cannot be read, or is shorter than it was said to be.
+    `hashes` are names of hashlib's; `patience` is how many seconds nothing may move; `pace` is told of each block
+    before it is read, and may wait. What requests and urllib3 want of a body is `read` and a length; `__iter__` tells
+    requests that it is a stream. Raises ConfigError when the file cannot be read, or is shorter than it was said to be.
     """
 
     def __init__(
-        self, path: str, offset: int, length: int, hashes: tuple[str, ...], *, patience: float = STALL
+        self,
+        path: str,
+        offset: int,
+        length: int,
+        hashes: tuple[str, ...],
+        *,
+        patience: float = STALL,
+        pace: Callable[[int], None] | None = None,
     ) -> None:
         self.sent = 0  # bytes that were handed over to the socket
         self.patience = patience
         self._path = path
         self._length = length
+        self._pace = pace
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in hashes}
         self._lock = threading.Lock()
         self._line: Line | None = None
@@ -78,9 +86,11 @@ class Body:
 
     def read(self, size: int = -1) -> bytes:  # noqa: ARG002 - our block is better than the library's
         """The next block, b"" at the end."""
-        if self._aborted:
-            raise Aborted("the upload was given up")
         wanted = min(BLOCK, self._length - self.sent)
+        if self._pace is not None and wanted and not self._aborted:
+            self._pace(wanted)
+        if self._aborted:  # looked at after the wait
+            raise Aborted("the upload was given up")
         try:
             data = self._file.read(wanted)
         except OSError as error:

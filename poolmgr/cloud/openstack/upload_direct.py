@@ -91,7 +91,8 @@ class DirectWays:
         """All bytes to the image; returns when they were taken, or are being worked on all the same."""
         spec, policy = attempt.spec, attempt.job.policy
         image_id = attempt.image_id or ""
-        piece = Piece(Part(path=spec.path, offset=0, length=spec.size), patience=policy.stall)
+        whole = Part(path=spec.path, offset=0, length=spec.size)
+        piece = Piece(whole, patience=policy.stall, pace=attempt.job.pace)
 
         def go() -> Answer | Failure:
             with piece.body() as body:

@@ -81,7 +81,7 @@ class TaskWay:
         jobs = []
         for segment in layout.segments:
             part = Part(path=attempt.spec.path, offset=segment.offset, length=segment.length)
-            piece = Piece(part, hashes=hashes, patience=attempt.job.policy.stall)
+            piece = Piece(part, hashes=hashes, patience=attempt.job.policy.stall, pace=attempt.job.pace)
             jobs.append((piece, _Sending(self._store, attempt, segment, piece, marks).run))
         attempt.tell(UploadPhase.SENDING, 0)
         etags = transfer(

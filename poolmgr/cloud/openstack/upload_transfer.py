@@ -68,10 +68,18 @@ class Part:
 class Piece:
     """A part on its way, in as many tries as it takes, each with a body of its own."""
 
-    def __init__(self, part: Part, *, hashes: tuple[str, ...] = HASHES, patience: float = STALL) -> None:
+    def __init__(
+        self,
+        part: Part,
+        *,
+        hashes: tuple[str, ...] = HASHES,
+        patience: float = STALL,
+        pace: Callable[[int], None] | None = None,
+    ) -> None:
         self._part = part
         self._hashes = hashes
         self._patience = patience
+        self._pace = pace
         self._lock = threading.Lock()
         self._body: Body | None = None
         self._aborted = False
@@ -79,7 +87,9 @@ class Piece:
     def body(self) -> Body:
         """For the next try. Raises ConfigError, and UploadStopped once given up."""
         part = self._part
-        body = Body(part.path, part.offset, part.length, self._hashes, patience=self._patience)
+        body = Body(
+            part.path, part.offset, part.length, self._hashes, patience=self._patience, pace=self._pace
+        )
         with self._lock:
             if self._aborted:
                 body.close()

@@ -155,6 +155,7 @@ class SimulatedCloud:
         progress: Callable[[UploadProgress], None] | None = None,
         cancelled: threading.Event | None = None,
         timeout: float | None = None,
+        pace: Callable[[int], None] | None = None,
     ) -> CloudImage:
         upload = Upload(
             self._cloud,
@@ -165,6 +166,7 @@ class SimulatedCloud:
             progress=progress,
             cancelled=cancelled or threading.Event(),
             timeout=timeout,
+            pace=pace,
         )
         return upload.run()
 

@@ -53,10 +53,12 @@ class Upload:
         progress: Callable[[UploadProgress], None] | None,
         cancelled: threading.Event,
         timeout: float | None,
+        pace: Callable[[int], None] | None = None,
     ) -> None:
         self._cloud, self._calls, self._images, self._clock = cloud, calls, images, clock
         self._spec, self._cancelled = spec, cancelled
         self._progress = progress or (lambda _: None)
+        self._pace = pace or (lambda _: None)
         self._ends = float("inf") if timeout is None else self._clock.monotonic() + timeout
         self._digest = _read(spec)
         self._image_id: str | None = None
@@ -222,6 +224,9 @@ class Upload:
 
     def _send(self, operation: str, subject: str, act: Callable[[sim.Trouble], object]) -> None:
         self._tell(UploadPhase.SENDING, 0)
+        for sent in range(0, self._spec.size, BLOCK):
+            self._pace(min(BLOCK, self._spec.size - sent))
+            self._check()
         self._calls.ask(operation, act, subject=subject)
         self._tell(UploadPhase.SENDING, self._spec.size)
 
