@@ -196,7 +196,10 @@ def _unchanged_since(request: Request, modified: int) -> bool:
 
 
 def _health(why_not: str | None) -> Response:
-    return PlainTextResponse("OK") if why_not is None else PlainTextResponse(f"{why_not}\n", 503)
+    headers = {"Cache-Control": "no-store"}
+    if why_not is None:
+        return PlainTextResponse("OK", headers=headers)
+    return PlainTextResponse(f"{why_not}\n", 503, headers)
 
 
 def _build_name(request: Request) -> BuildName:
