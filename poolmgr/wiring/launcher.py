@@ -1,4 +1,4 @@
-"""The only place that picks real parts and joins them."""
+"""A whole launcher."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ import os
 import random
 import socket
 import threading
-import uuid
 from collections.abc import Callable, Mapping
 
-from poolmgr.cloud.vendor import VendorProfiles
-from poolmgr.config.clouds import Clouds, load_clouds
-from poolmgr.config.load import load
-from poolmgr.config.settings import OpenStackProvider, Settings
-from poolmgr.config.watch import Watched
-from poolmgr.errors import ConfigError
+from poolmgr.config.settings import OpenStackProvider
 from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.context import Parts
 from poolmgr.launcher.fleet import Fleet, Names
-from poolmgr.observe.api_name import ApiCall, api_prefix
 from poolmgr.observe.stats import Stats, stats_from
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import SystemClock
@@ -27,27 +20,12 @@ from poolmgr.runtime.executor import ThreadExecutor
 from poolmgr.runtime.signals import stacks
 from poolmgr.runtime.worker import Worker
 from poolmgr.store.api import Store
-from poolmgr.store.zookeeper import TlsFiles, ZooKeeperStore
+from poolmgr.wiring.clouds import Connections, cloud_settings
+from poolmgr.wiring.configuration import WATCH_INTERVAL, Configuration
+from poolmgr.wiring.identity import new_id
+from poolmgr.wiring.store import open_store
 
 log = logging.getLogger(__name__)
-
-#: Seconds between looks at the configuration files, and at providers that could not be started.
-WATCH_INTERVAL = 1.0
-
-
-def open_store(settings: Settings) -> Store:
-    """The store that `settings` name, not started yet."""
-    zookeeper = settings.zookeeper
-    tls = zookeeper.tls
-    return ZooKeeperStore(
-        zookeeper.hosts,
-        timeout=zookeeper.timeout,
-        tls=TlsFiles(cert=tls.cert, key=tls.key, ca=tls.ca) if tls else None,
-    )
-
-
-def new_id() -> str:
-    return uuid.uuid4().hex
 
 
 class LauncherDaemon:
@@ -65,21 +43,17 @@ class LauncherDaemon:
         environ: Mapping[str, str] = os.environ,
         tuning: Tuning | None = None,
     ) -> None:
-        self._config_path = config_path
-        self._secure_path = secure_path
         self._environ = environ
         self._tuning = tuning or Tuning()
         self._clock = SystemClock()
         self._store = store
         self._claims = Claims()
-        self._clouds: Clouds | None = None
         self._fleet: Fleet | None = None
         self._stats: Stats | None = None
         self._deployment = ""
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # the fleet is changed by one thread at a time
-        paths = [config_path, *([secure_path] if secure_path else [])]
-        self._watched = Watched(paths)
+        self._configuration = Configuration(config_path, secure_path, environ, self._clock)
         self._watcher = Worker("watcher", self._watch, self._clock, retry_after=WATCH_INTERVAL)
 
     def start(self) -> None:
@@ -87,7 +61,7 @@ class LauncherDaemon:
 
         Raises ConfigError. Waits for a ZooKeeper that is away.
         """
-        settings = self._load()
+        settings = self._configuration.read()
         self._stats = stats_from(self._environ, escape_all=settings.statsd_escape, clock=self._clock)
         if self._store is None:
             self._store = open_store(settings)
@@ -132,15 +106,10 @@ class LauncherDaemon:
         with self._lock:
             if self._fleet is None or self._stopping.is_set():
                 return
-            try:
-                settings = self._load()
-            except ConfigError as error:
-                log.error("the configuration is unusable, the old one stays in force:")
-                for problem in error.problems:
-                    log.error("  %s", problem)
-                return
-            self._fleet.apply(settings)
-            log.info("configuration loaded from %s", self._config_path)
+            settings = self._configuration.read_again()
+            if settings is not None:
+                self._fleet.apply(settings)
+                log.info("configuration loaded from %s", self._configuration.path)
 
     def dump(self) -> str:
         """The state of each worker and the stack of each thread, as text."""
@@ -148,61 +117,40 @@ class LauncherDaemon:
         return f"{fleet}\n{stacks()}"
 
     def _watch(self) -> float:
-        if self._watched.changed():
+        if self._configuration.changed():
             self.reload()
         with self._lock:
             if self._fleet is not None and not self._stopping.is_set():
                 self._fleet.tick()
         return WATCH_INTERVAL
 
-    def _load(self) -> Settings:
-        loaded = load(self._config_path, secure=self._secure_path, environ=self._environ, check_clouds=False)
-        self._clouds = load_clouds(
-            environ=self._environ,
-            paths=loaded.settings.clouds_files or None,
-            remote=VendorProfiles(self._clock, self._environ),
-        )
-        for warning in (*loaded.warnings, *self._clouds.warnings):
-            log.warning("%s", warning)
-        return loaded.settings
-
     def _parts_for(self, provider: OpenStackProvider) -> tuple[object, Callable[[], Parts]]:
         """What identifies the provider's connection to its cloud, and how to make it. Raises ConfigError."""
-        from poolmgr.cloud.openstack import (
-            OpenStackCloud,
-        )  # a second to load: not for commands that only read
-        from poolmgr.cloud.probe import SshProber
-
-        assert self._clouds is not None
-        assert self._store is not None
-        assert self._stats is not None
-        if not provider.cloud:
-            raise ConfigError(f"provider {provider.name} names no cloud (key `cloud`) of clouds.yaml")
-        cloud_settings = self._clouds.get(provider.cloud, provider.region_name)
-        store, stats = self._store, self._stats
-        prefix = api_prefix(cloud_settings.statsd_prefix, self._environ, provider=provider.name)
+        settings = cloud_settings(provider, self._configuration.clouds)
+        store, stats, tuning = self._store, self._stats, self._tuning
+        assert store is not None
+        assert stats is not None
+        connections = Connections(
+            clock=self._clock, environ=self._environ, deployment=self._deployment, stats=stats
+        )
 
         def make() -> Parts:
-            def on_call(call: ApiCall) -> None:
-                stats.api_call(prefix, call)
+            from poolmgr.cloud.probe import SshProber  # loads paramiko
 
             return Parts(
                 store=store,
-                cloud=OpenStackCloud(
+                cloud=connections.open(
                     provider.name,
-                    cloud_settings,
+                    settings,
                     region=provider.region_name,
                     rate=provider.rate,
-                    clock=self._clock,
-                    deployment=self._deployment,
-                    on_call=on_call,
-                    pool_size=self._tuning.api_threads + 2,
+                    pool_size=tuning.api_threads + 2,
                 ),
                 prober=SshProber(self._clock),
                 clock=self._clock,
                 stats=stats,
-                api=ThreadExecutor(f"api-{provider.name}", self._tuning.api_threads),
-                probes=ThreadExecutor(f"probe-{provider.name}", self._tuning.probe_threads),
+                api=ThreadExecutor(f"api-{provider.name}", tuning.api_threads),
+                probes=ThreadExecutor(f"probe-{provider.name}", tuning.probe_threads),
                 rng=random.Random(),
                 new_id=new_id,
                 deployment=self._deployment,
@@ -211,4 +159,4 @@ class LauncherDaemon:
                 claims=self._claims,
             )
 
-        return (cloud_settings, provider.rate), make
+        return (settings, provider.rate), make
