@@ -9,8 +9,10 @@ from poolmgr.wiring import open_image_clouds
 CLOUDS = """
 clouds:
   north:
-    auth: {auth_url: "http://127.0.0.1:1/v3", username: u, password: p, project_name: p}
     region_name: one
+    auth:
+      {auth_url: "http://127.0.0.1:1/v3", username: u, password: p, project_name: p,
+       user_domain_id: default, project_domain_id: default}
 """
 
 
