@@ -112,4 +112,5 @@ def count(launch: Launch, context: Context, result: Result) -> None:
         zone=server.az if server else None,
         requestor=launch.node.requestor,
         seconds=context.clock.monotonic() - launch.started,
+        image=launch.label.image.name,
     )

@@ -56,11 +56,19 @@ class Stats(Protocol):
         """One cycle of the provider's worker took so long."""
 
     def launch(
-        self, result: str, *, provider: str, zone: str | None, requestor: str | None, seconds: float
+        self,
+        result: str,
+        *,
+        provider: str,
+        zone: str | None,
+        requestor: str | None,
+        seconds: float,
+        image: str | None = None,
     ) -> None:
         """A launch attempt ended. `result` is `ready` or `error.<cause>` (metrics.md 2.3).
 
-        `seconds` runs from the first step of the first attempt. `zone` is None until the server is active.
+        `seconds` runs from the first step of the first attempt. `zone` is None until the server is active. `image` is
+        the disk image or cloud image, by its name in the configuration.
         """
 
     def leaked(self, provider: str, kind: str, count: int = 1) -> None:
@@ -119,7 +127,14 @@ class NullStats:
     def cycle(self, provider: str, seconds: float) -> None: ...
 
     def launch(
-        self, result: str, *, provider: str, zone: str | None, requestor: str | None, seconds: float
+        self,
+        result: str,
+        *,
+        provider: str,
+        zone: str | None,
+        requestor: str | None,
+        seconds: float,
+        image: str | None = None,
     ) -> None: ...
 
     def leaked(self, provider: str, kind: str, count: int = 1) -> None: ...
@@ -221,7 +236,14 @@ class StatsdStats:
         self._send(self._lines(names.CYCLE, seconds, provider=provider))
 
     def launch(
-        self, result: str, *, provider: str, zone: str | None, requestor: str | None, seconds: float
+        self,
+        result: str,
+        *,
+        provider: str,
+        zone: str | None,
+        requestor: str | None,
+        seconds: float,
+        image: str | None = None,
     ) -> None:
         lines = self._lines(names.LAUNCH, seconds, result=result)
         lines += self._lines(names.LAUNCH_PROVIDER, seconds, provider=provider, result=result)
@@ -229,6 +251,8 @@ class StatsdStats:
             lines += self._lines(names.LAUNCH_ZONE, seconds, provider=provider, zone=zone, result=result)
         if requestor:
             lines += self._lines(names.LAUNCH_REQUESTOR, seconds, requestor=requestor, result=result)
+        if image:
+            lines += self._lines(names.LAUNCH_IMAGE, seconds, image=image, result=result)
         self._send(lines)
 
     def leaked(self, provider: str, kind: str, count: int = 1) -> None:

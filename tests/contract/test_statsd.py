@@ -66,7 +66,8 @@ def census_of(*providers: str, nodes: int = 0):
 
 
 def test_a_launch_counts_and_times_under_all_its_names(sink, stats):
-    stats.launch("ready", provider="north", zone="az1", requestor="NodePool:min-ready", seconds=12.3456)
+    more = {"requestor": "NodePool:min-ready", "image": "noble"}
+    stats.launch("ready", provider="north", zone="az1", seconds=12.3456, **more)
     assert sink.lines() == [
         "nodepool.launch.ready:1|c",
         "nodepool.launch.ready:12346.000000|ms",
@@ -76,10 +77,12 @@ def test_a_launch_counts_and_times_under_all_its_names(sink, stats):
         "nodepool.launch.provider.north.az1.ready:12346.000000|ms",
         "nodepool.launch.requestor.NodePool_min-ready.ready:1|c",
         "nodepool.launch.requestor.NodePool_min-ready.ready:12346.000000|ms",
+        "nodepool.launch.image.noble.ready:1|c",
+        "nodepool.launch.image.noble.ready:12346.000000|ms",
     ]
 
 
-def test_a_launch_without_zone_and_requestor_leaves_those_names_out(sink, stats):
+def test_a_launch_without_zone_requestor_and_image_leaves_those_names_out(sink, stats):
     stats.launch("error.quota", provider="north", zone=None, requestor=None, seconds=0.0)
     assert {line.split(":")[0] for line in sink.lines()} == {
         "nodepool.launch.error.quota",

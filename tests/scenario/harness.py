@@ -115,10 +115,12 @@ STORE_ACTS = (
 class RecordingStats(NullStats):
     def __init__(self) -> None:
         self.launches: list[str] = []
+        self.launched_images: set[str | None] = set()
         self.leaks: list[tuple[str, str]] = []
 
-    def launch(self, result: str, **_: Any) -> None:
+    def launch(self, result: str, *, image: str | None = None, **_: Any) -> None:
         self.launches.append(result)
+        self.launched_images.add(image)
 
     def leaked(self, provider: str, kind: str, count: int = 1) -> None:
         self.leaks += [(provider, kind)] * count

@@ -92,6 +92,7 @@ def test_a_request_fails_when_every_pool_has_tried_in_vain() -> None:
     request = site.submit("small")
     assert site.run(lambda: site.state(request) is RequestState.FAILED)
     assert process.stats.launches == ["error.status"] * 2
+    assert process.stats.launched_images == {"img"}
     site.cancel(request)
     assert site.run(site.is_clean), site.left()
 
