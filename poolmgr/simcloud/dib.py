@@ -1,8 +1,8 @@
 """`python -m poolmgr.simcloud.dib ARGUMENT...`: takes disk-image-create's arguments and pretends to be it.
 
 It writes `<output>.<format>` for each format (valid disks of random content), the checksum files with `--checksum`,
-the manifests in `<output>.d/dib-manifests`, works below TMPDIR as the real one does, and says what it does in lines with
-the time in front. What it does is chosen by the environment, so by `env-vars` of a diskimage:
+the manifests in `<output>.d/dib-manifests`, works below TMPDIR as the real one does, and says what it does in lines
+with the time in front. What it does is chosen by the environment, so by `env-vars` of a diskimage:
 
     SIMDIB_SIZE        bytes of content (8 MiB)
     SIMDIB_DISK        size of the disk in bytes; beyond SIMDIB_SIZE it is a hole (SIMDIB_SIZE)
