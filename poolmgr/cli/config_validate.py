@@ -22,7 +22,7 @@ that is wrong, one line each: file:line:column, key, what was found, what is all
 contacted. Clouds and regions are checked against clouds.yaml where there is one.
 
   poolmgr -c nodepool.yaml config-validate
-  poolmgr -c nodepool.yaml -s secure.conf config-validate --strict
+  poolmgr -c nodepool.yaml -s secure.conf config-validate --strict --builder
 
 Exit code 0: the file can be used (warnings may be printed); 1: it cannot. With --strict unknown keys and other
 doubtful things are errors.
@@ -34,6 +34,7 @@ def add_to(commands: Subcommands) -> None:
         commands, "config-validate", run, summary="check the configuration", description=DESCRIPTION
     )
     parser.add_argument("--strict", action="store_true", help="what is doubtful is wrong")
+    parser.add_argument("--builder", action="store_true", help="look for what only a builder needs, too")
     parser.add_argument("--json", action="store_true", help="print the problems as JSON")
 
 
@@ -74,6 +75,7 @@ def found(args: argparse.Namespace, clouds: Clouds | None) -> list[Problem]:
         strict=args.strict,
         clouds=clouds.all_regions() if clouds else None,
         complete=args.secure is not None,
+        builder=args.builder,
     )
     if clouds is None or examined.settings is None:
         return list(examined.problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from poolmgr.config.inheritance import effective, lineage
@@ -11,16 +12,19 @@ from poolmgr.config.schema import DEFAULT_DRIVER
 from poolmgr.config.settings import (
     BootImage,
     DiskImage,
+    ImageBuild,
     Label,
     OpenStackProvider,
     Pool,
     PoolLabel,
     Provider,
+    ProviderImage,
     Settings,
     StaticNode,
     StaticPool,
     StaticProvider,
     TenantLimits,
+    Validation,
     WebApp,
 )
 from poolmgr.config.shape import Part
@@ -33,17 +37,8 @@ LIMITS = {
     "max-volumes": "volumes",
     "max-volume-gb": "volume-gb",
 }
-_BUILD_KEYS = (
-    "dib-cmd",
-    "elements",
-    "env-vars",
-    "formats",
-    "keep-formats",
-    "delete-after-upload",
-    "rebuild-age",
-    "build-timeout",
-    "release",
-)
+_BUILDER_PORT = 8006  # a launcher on the same machine has 8005
+_REBUILD_AGE = 86400.0  # where neither it nor a cron expression is given
 
 
 def settings_from(main: Part, secure: Part | None) -> Settings:
@@ -57,7 +52,8 @@ def settings_from(main: Part, secure: Part | None) -> Settings:
     }
     return Settings(
         zookeeper=zookeeper_settings(main, secure),
-        webapp=_webapp(main.get("webapp")),
+        webapp=_webapp(main.get("webapp"), WebApp()) or WebApp(),
+        builder_webapp=_webapp(main.get("builder-webapp"), WebApp(port=_BUILDER_PORT)),
         labels={name: _label(name, part) for name, part in by_name(main.parts("labels")).items()},
         diskimages=diskimages,
         providers={
@@ -72,12 +68,24 @@ def settings_from(main: Part, secure: Part | None) -> Settings:
             build_log_retention="build-log-retention",
             clouds_files="clouds-files",
             statsd_escape="statsd-escape",
+            max_parallel_uploads="max-parallel-uploads",
+            upload_rate_limit="upload-rate-limit",
+            images_url="images-url",
         ),
+        **_image_times(main),
     )
 
 
-def _webapp(part: Part | None) -> WebApp:
-    return WebApp(**part.named(port="port", listen_address="listen_address")) if part else WebApp()
+def _image_times(main: Part) -> dict[str, Any]:
+    """A maximum of 0 counts as not given, a grace of 0 is one."""
+    given = main.named(image_orphan_grace="image-orphan-grace")
+    if main.get("image-retry-max"):
+        given["image_retry_max"] = main["image-retry-max"]
+    return {name: float(seconds) for name, seconds in given.items()}
+
+
+def _webapp(part: Part | None, default: WebApp) -> WebApp | None:
+    return replace(default, **part.named(port="port", listen_address="listen_address")) if part else None
 
 
 def _label(name: str, part: Part) -> Label:
@@ -106,8 +114,6 @@ def _secrets(secure: Part | None) -> dict[str, dict[str, str]]:
 
 
 def _diskimage(name: str, values: Mapping[str, Any], secrets: Mapping[str, str]) -> DiskImage:
-    build = {key: values[key] for key in _BUILD_KEYS}
-    build["env-vars"] = {**build["env-vars"], **secrets}
     return DiskImage(
         name=name,
         username=values["username"],
@@ -115,8 +121,40 @@ def _diskimage(name: str, values: Mapping[str, Any], secrets: Mapping[str, str])
         shell_type=values["shell-type"],
         metadata=values["metadata"],
         pause=values["pause"],
-        build=build,
+        build=_build(values, secrets),
     )
+
+
+def _build(values: Mapping[str, Any], secrets: Mapping[str, str]) -> ImageBuild:
+    cron = values["rebuild-cron"] or None
+    age = values["rebuild-age"]
+    if age is None:
+        age = 0.0 if cron else _REBUILD_AGE
+    return ImageBuild(
+        dib_cmd=values["dib-cmd"],
+        elements=values["elements"],
+        env_vars={**values["env-vars"], **secrets},
+        formats=values["formats"],
+        keep_formats=values["keep-formats"],
+        delete_after_upload=values["delete-after-upload"],
+        rebuild_age=float(age),
+        rebuild_cron=cron,
+        build_timeout=float(values["build-timeout"]),
+        release=values["release"],
+        qemu_img_options=values["qemu-img-options"],
+        keep_builds=values["keep-builds"],
+        keep_uploads=values["keep-uploads"],
+        validate=_validation(values["validate"]),
+    )
+
+
+def _validation(part: Part | None) -> Validation | None:
+    if part is None:
+        return None
+    given = part.named(command="command", script="script", private_key="private-key", username="username")
+    if part.get("timeout"):
+        given["timeout"] = float(part["timeout"])
+    return Validation(label=part["label"], **given)
 
 
 def _provider(name: str, part: Part, diskimages: Mapping[str, DiskImage]) -> Provider:
@@ -129,7 +167,7 @@ def _openstack(name: str, part: Part, diskimages: Mapping[str, DiskImage]) -> Op
     return OpenStackProvider(
         name=name,
         launch_retries=max(part.get("launch-retries", 3), 1),
-        diskimages={image["name"]: _upload(image) for image in part.parts("diskimages")},
+        diskimages={image["name"]: _provider_image(image) for image in part.parts("diskimages")},
         pools={
             pool_name: _pool(pool_name, pool, part, diskimages)
             for pool_name, pool in by_name(part.parts("pools")).items()
@@ -147,15 +185,14 @@ def _openstack(name: str, part: Part, diskimages: Mapping[str, DiskImage]) -> Op
             image_name_format="image-name-format",
             post_upload_hook="post-upload-hook",
             clean_floating_ips="clean-floating-ips",
+            max_parallel_uploads="max-parallel-uploads",
+            upload_rate_limit="upload-rate-limit",
         ),
     )
 
 
-def _upload(part: Part) -> dict[str, Any]:
-    """What a provider says about a disk image, by its own key names."""
-    defaults = {"pause": False, "meta": {}, "config-drive": None, "connection-type": "ssh"}
-    given = {key: part[key] for key in defaults if key in part}
-    return {**defaults, **given, "connection-port": _port(part)}
+def _provider_image(part: Part) -> ProviderImage:
+    return ProviderImage(name=part["name"], **part.named(pause="pause", meta="meta"), **_connection(part))
 
 
 def _pool(name: str, part: Part, provider: Part, diskimages: Mapping[str, DiskImage]) -> Pool:

@@ -1,7 +1,8 @@
 """What a disk image gets from its parents (`spec/config.md` section 4, column "Inherit").
 
 Compatible with the reference also where that surprises; the surprises are warned about: `metadata` is never
-inherited, `pause: false` cannot undo a parent's pause, and a 0 or an empty list counts as not given.
+inherited, `pause: false` cannot undo a parent's pause, and a 0 or an empty list counts as not given. Of the keys that
+are ours each is the parent's unless given; an empty `rebuild-cron` or `qemu-img-options` and `validate: false` undo it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ DEFAULTS: Mapping[str, Any] = {
     "formats": (),
     "keep-formats": (),
     "delete-after-upload": False,
-    "rebuild-age": 86400,
+    "rebuild-age": None,
+    "rebuild-cron": "",
+    "qemu-img-options": "compat=0.10",
+    "keep-builds": 2,
+    "keep-uploads": 2,
+    "validate": None,
     "build-timeout": 28800,
     "release": "",
     "pause": False,
@@ -28,7 +34,18 @@ DEFAULTS: Mapping[str, Any] = {
     "shell-type": None,
     "metadata": {},
 }
-_WHEN_GIVEN = ("dib-cmd", "delete-after-upload", "username", "python-path", "shell-type")
+_WHEN_GIVEN = (
+    "dib-cmd",
+    "delete-after-upload",
+    "username",
+    "python-path",
+    "shell-type",
+    "rebuild-cron",
+    "qemu-img-options",
+    "keep-builds",
+    "keep-uploads",
+    "validate",
+)
 _WHEN_NOT_EMPTY = ("formats", "keep-formats", "rebuild-age", "build-timeout", "release")
 
 
@@ -41,7 +58,10 @@ def lineage(image: Part, images: Mapping[str, Part]) -> tuple[Part, ...]:
 
 
 def effective(line: Sequence[Part]) -> dict[str, Any]:
-    """Every inheritable key of the last of `line` (eldest first), defaults filled in."""
+    """Every inheritable key of the last of `line` (eldest first), defaults filled in.
+
+    `rebuild-age` is None where nobody gave one: what that means depends on `rebuild-cron`.
+    """
     values = dict(DEFAULTS)
     for part in line:
         values |= {key: part[key] for key in _WHEN_GIVEN if key in part}

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from poolmgr.config.assemble import settings_from
 from poolmgr.config.document import Document, read_document
 from poolmgr.config.problem import Problem, Severity, in_order, refuse_errors
-from poolmgr.config.references import Clouds, check_providers_clouds, check_references, check_use
+from poolmgr.config.references import (
+    Clouds,
+    check_builder,
+    check_providers_clouds,
+    check_references,
+    check_use,
+)
 from poolmgr.config.schema import MAIN, SECURE
 from poolmgr.config.settings import Settings
 from poolmgr.config.shape import WRONG, Part, Section, Spot
@@ -45,12 +51,14 @@ def load(
     clouds: Clouds | None = None,
     complete: bool = True,
     check_clouds: bool = True,
+    builder: bool = False,
 ) -> Loaded:
     """The configuration in the file at `path` with the secure file's additions.
 
     `clouds` has the regions of each cloud of clouds.yaml; None when there is no such file at hand. `complete`
     False: the file is looked at on its own, ZooKeeper may be in a secure file elsewhere. `check_clouds` False: say
-    nothing about clouds, as a daemon that serves the other providers when one of them has none.
+    nothing about clouds, as a daemon that serves the other providers when one of them has none. `builder`: the file is
+    a builder's, which needs more of it than a launcher.
     Raises ConfigError with a line for each finding, warnings included, when the configuration cannot be used.
     """
     examined = examine(
@@ -61,6 +69,7 @@ def load(
         clouds=clouds,
         complete=complete,
         check_clouds=check_clouds,
+        builder=builder,
     )
     refuse_errors(examined.problems)
     assert examined.settings is not None  # there was no error
@@ -76,6 +85,7 @@ def examine(
     clouds: Clouds | None = None,
     complete: bool = True,
     check_clouds: bool = True,
+    builder: bool = False,
 ) -> Examined:
     """As `load`, but errors are returned like warnings. Never raises."""
     problems: list[Problem] = []
@@ -87,6 +97,8 @@ def examine(
     if main_part is not None:
         check_zookeeper(main_part, secure_part, complete=complete)
         check_references(main_part, secure_part)
+        if builder:
+            check_builder(main_part)
         if check_clouds:
             check_providers_clouds(main_part, clouds)
     settings = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from poolmgr.config.inheritance import check_parents
+from poolmgr.config.inheritance import check_parents, effective, lineage
 from poolmgr.config.problem import did_you_mean
 from poolmgr.config.shape import Part, Spot
 
@@ -26,6 +26,7 @@ def check_references(main: Part, secure: Part | None) -> None:
     labels = by_name(main.parts("labels"))
     images = by_name(main.parts("diskimages"))
     check_parents(images)
+    _check_validations(main, images)
     for provider in main.parts("providers"):
         _check_provider(provider, labels, images)
     _check_static_nodes(main)
@@ -103,6 +104,31 @@ def _check_boot_image(label: Part, provider: Part, images: Mapping[str, Part]) -
         )
 
 
+def _check_validations(main: Part, images: Mapping[str, Part]) -> None:
+    """Whether each provider that gets an image has the label by which its uploads are tried."""
+    for name, image in images.items():
+        validation = effective(lineage(image, images))["validate"]
+        label = validation.get("label") if validation is not None else None
+        if label is None or image.get("abstract"):
+            continue
+        for provider in main.parts("providers"):
+            if name in by_name(provider.parts("diskimages")):
+                _check_validation(name, validation, provider)
+
+
+def _check_validation(image: str, validation: Part, provider: Part) -> None:
+    offered = {label.name: label for pool in provider.parts("pools") for label in pool.parts("labels")}
+    label = validation["label"]
+    if label not in offered:
+        validation.at("label").doubt(
+            f"no pool of provider {provider.name} has the label, so uploads of {image} cannot be tried there",
+            allowed=", ".join(sorted(str(name) for name in offered))
+            or "none: the provider has no pool labels",
+            hint=did_you_mean(label, [str(name) for name in offered])
+            or "add the label to a pool of the provider in the builder's file: it names flavor, networks and key pair",
+        )
+
+
 def _check_node_labels(node: Part, labels: Mapping[str, Part]) -> None:
     for name in node.get("labels", ()):
         if name not in labels:
@@ -157,6 +183,31 @@ def _check_cloud(provider: Part, clouds: Clouds) -> None:
         )
 
 
+def check_builder(main: Part) -> None:
+    """Report what a builder cannot do without, and a launcher can: its files name images that others build."""
+    if "images-dir" not in main.given:
+        main.spot.error(
+            "'images-dir' is missing",
+            found="",
+            allowed="a directory of this builder alone, with room for its images",
+            hint="add 'images-dir: /opt/poolmgr/images', say",
+        )
+    images = by_name(main.parts("diskimages"))
+    if not any(not image.get("abstract") for image in images.values()):
+        main.spot.warning("the file has no disk images", found="", hint="the builder will build nothing")
+    listed = _listed(main)
+    for name, image in images.items():
+        if _makes_nothing(image, images) and (name in listed or image.get("formats")):
+            image.at("name").warning(
+                "there is nothing to build the image from",
+                hint="give it 'elements'; an image that other builders build is listed by no provider here",
+            )
+
+
+def _listed(main: Part) -> set[str | None]:
+    return {image.name for provider in main.parts("providers") for image in provider.parts("diskimages")}
+
+
 def check_use(main: Part) -> None:
     """Warn about what `main`, which has no errors, defines and does not use; another launcher or builder may."""
     labels = by_name(main.parts("labels"))
@@ -175,7 +226,7 @@ def check_use(main: Part) -> None:
 
 
 def _check_built(main: Part, images: Mapping[str, Part]) -> None:
-    listed = {image.name for provider in main.parts("providers") for image in provider.parts("diskimages")}
+    listed = _listed(main)
     parents = {image.get("parent") for image in images.values()}
     for name, image in images.items():
         wanted = name in listed or name in parents or image.get("abstract") or image.get("formats")
@@ -183,6 +234,13 @@ def _check_built(main: Part, images: Mapping[str, Part]) -> None:
             image.at("name").warning(
                 "the image is never built", hint="no provider here lists it, and it has no formats"
             )
+
+
+def _makes_nothing(image: Part, images: Mapping[str, Part]) -> bool:
+    """diskimage-builder needs elements; another command may not."""
+    values = effective(lineage(image, images))
+    usual = values["dib-cmd"].split()[-1].endswith("disk-image-create")
+    return usual and not values["elements"] and not image.get("abstract")
 
 
 def _check_secrets(secure: Part, images: Mapping[str, Part]) -> None:

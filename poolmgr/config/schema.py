@@ -16,6 +16,7 @@ import voluptuous as vol
 
 from poolmgr.config import oldkeys
 from poolmgr.config.problem import did_you_mean
+from poolmgr.config.rates import RATE
 from poolmgr.config.schema_image import DISKIMAGE, ENV_VARS
 from poolmgr.config.schema_openstack import OPENSTACK
 from poolmgr.config.schema_static import STATIC
@@ -24,6 +25,7 @@ from poolmgr.config.shape import (
     FLAG,
     NAME,
     PORT,
+    SECONDS,
     TEXT,
     TEXTS,
     WRONG,
@@ -141,6 +143,25 @@ WEBAPP = Section(
     empty=lambda: None,
 )
 
+
+def _images_url(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+        raise vol.Invalid("not a URL")
+    return value.rstrip("/")
+
+
+def _numbers_are_meant(main: Part) -> None:
+    if main.get("image-retry-max") == 0:
+        main.at("image-retry-max").warning("0 counts as not given", hint="the default holds")
+    if main.get("image-orphan-grace") == 0:
+        main.at("image-orphan-grace").warning(
+            "files without a record go at once",
+            hint="a ZooKeeper that was emptied by mistake empties the disk",
+        )
+    if main.get("build-log-retention") == 0:
+        main.at("build-log-retention").warning("0 counts as 1", hint="below 0: all are kept")
+
+
 _SERVERS = ListOf(item=SERVER, what="ZooKeeper servers")
 
 MAIN = Section(
@@ -151,6 +172,12 @@ MAIN = Section(
         "images-dir": NAME,
         "build-log-dir": NAME,
         "build-log-retention": COUNT,
+        "builder-webapp": WEBAPP,  # ours, as the next five: for builders
+        "max-parallel-uploads": Whole(unit="uploads", low=0),
+        "upload-rate-limit": RATE,
+        "image-retry-max": SECONDS,
+        "image-orphan-grace": SECONDS,
+        "images-url": Value(schema=_images_url, allowed="a URL that begins with http:// or https://"),
         "zookeeper-servers": _SERVERS,
         "zookeeper-tls": TLS,
         "zookeeper-plaintext": FLAG,  # ours: a connection without TLS has to be asked for
@@ -164,6 +191,7 @@ MAIN = Section(
         "tenant-resource-limits": ListOf(item=TENANT, what="limits of tenants"),
     },
     old=oldkeys.TOP_LEVEL,
+    rules=(_numbers_are_meant,),
 )
 
 SECRET_IMAGE = Section(

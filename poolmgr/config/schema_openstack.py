@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import voluptuous as vol
 
 from poolmgr.config import oldkeys
+from poolmgr.config.rates import RATE
 from poolmgr.config.schema_provider import POOL_KEYS, PROVIDER_KEYS, concurrency_is_meant
 from poolmgr.config.shape import (
     COUNT,
@@ -207,6 +208,14 @@ def _some_attempt(provider: Part) -> None:
         )
 
 
+def _uploads(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise vol.Invalid("not a number")
+    if value < 1:
+        raise Advice("'pause: true' of the provider's disk images stops uploads")
+    return value
+
+
 OPENSTACK = Section(
     what="provider",
     keys={
@@ -223,6 +232,8 @@ OPENSTACK = Section(
             allowed="a text with the fields " + ", ".join(f"{{{name}}}" for name in _IMAGE_NAME_FIELDS),
         ),
         "post-upload-hook": TEXT,
+        "max-parallel-uploads": Value(schema=_uploads, allowed="a whole number, 1 or more"),  # ours
+        "upload-rate-limit": RATE,  # ours
         "clean-floating-ips": FLAG,
         "port-cleanup-interval": SECONDS,
         "diskimages": ListOf(item=PROVIDER_DISKIMAGE, what="disk images of the provider"),

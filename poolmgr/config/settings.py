@@ -78,8 +78,8 @@ class ImageBuild:
     formats: tuple[str, ...] = ()  # beyond those that providers need
     keep_formats: tuple[str, ...] = ()
     delete_after_upload: bool = False
-    rebuild_age: float = 86400.0
-    rebuild_cron: str | None = None  # ours: scheduled builds begin only when it is due; UTC
+    rebuild_age: float = 86400.0  # 0: `rebuild_cron` alone says when
+    rebuild_cron: str | None = None  # ours: five fields, UTC; images that are old enough wait for it
     build_timeout: float = 28800.0
     release: str = ""
     qemu_img_options: str = "compat=0.10"  # ours; for qcow2; "": none

@@ -51,6 +51,7 @@ OWNED: dict[str, set[str]] = {
     "statsd": {"observe"},
     "yaml": {"config", "simcloud"},
     "voluptuous": {"config"},
+    "cronsim": {"config", "policy"},
     "starlette": {"web", "simcloud"},
     "uvicorn": {"web", "simcloud"},
     "h11": {"simcloud"},

@@ -75,6 +75,12 @@ def test_all_errors_come_at_once(place, capsys):
     assert "zookeeper-servers" in out
 
 
+def test_what_only_a_builder_needs_is_looked_for_on_demand(place, capsys):
+    assert validate(place, GOOD) == 0
+    assert validate(place, GOOD, "--builder") == 1
+    assert "error: 'images-dir' is missing" in capsys.readouterr().out
+
+
 def test_unknown_keys_are_errors_only_when_strict(place):
     text = GOOD + "no-such-key: 1\n"
     assert validate(place, text) == 0

@@ -6,7 +6,7 @@ from poolmgr.config.problem import Severity
 
 
 def built(look, text):
-    """The `build` mappings by image, of a file whose findings do not matter."""
+    """How each image is built, of a file whose findings do not matter."""
     settings = look(text).settings
     return {name: image.build for name, image in settings.diskimages.items()}
 
@@ -44,7 +44,7 @@ diskimages:
 )  # fmt: skip
 def test_what_an_image_gets_from_its_parents(look, key, root, middle, leaf, value):
     builds = built(look, CHAIN.format(root=root, middle=middle, leaf=leaf))
-    assert builds["leaf"][key] == value
+    assert getattr(builds["leaf"], key.replace("-", "_")) == value
     assert list(builds) == ["leaf"]  # abstract images are no images
 
 
@@ -63,7 +63,7 @@ def test_the_login_is_inherited(look, root, leaf, expected):
 
 def test_a_parent_that_is_not_abstract_is_an_image_too(look):
     builds = built(look, "diskimages: [{name: b, parent: a, elements: [y]}, {name: a, elements: [x]}]")
-    assert (builds["a"]["elements"], builds["b"]["elements"]) == (("x",), ("x", "y"))
+    assert (builds["a"].elements, builds["b"].elements) == (("x",), ("x", "y"))
 
 
 def test_metadata_is_not_inherited_and_that_is_said(look):
@@ -87,4 +87,4 @@ def test_images_do_not_share_what_they_inherited(look):
     text = "diskimages: [{name: r, abstract: true, env-vars: {A: '1'}}, {name: a, parent: r}, {name: b, parent: r}]"
     secure = "diskimages: [{name: a, env-vars: {A: '2'}}]"
     builds = {n: i.build for n, i in look(text, secure=secure).settings.diskimages.items()}
-    assert (builds["a"]["env-vars"], builds["b"]["env-vars"]) == ({"A": "2"}, {"A": "1"})
+    assert (builds["a"].env_vars, builds["b"].env_vars) == ({"A": "2"}, {"A": "1"})

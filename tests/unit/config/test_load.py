@@ -38,6 +38,8 @@ providers:
     post-upload-hook: /hook
     clean-floating-ips: true
     port-cleanup-interval: 6
+    max-parallel-uploads: 3
+    upload-rate-limit: 1M
     diskimages: [{name: deb, pause: true, meta: {m: 1}, config-drive: true, connection-type: winrm}]
     cloud-images:
       - {name: w, connection-type: winrm, image-name: Windows, username: adm, python-path: /x, shell-type: cmd}
@@ -105,9 +107,10 @@ def test_every_key_arrives_in_the_settings(look):
     assert provider == records.OpenStackProvider(
         name="p", cloud="north", region_name="one", rate=0.25, boot_timeout=1, launch_timeout=2, launch_retries=3,
         max_concurrency=4, priority=50, image_upload_timeout=5, image_name_format="x", post_upload_hook="/hook",
-        clean_floating_ips=True, port_cleanup_interval=6, pools=provider.pools, diskimages={"deb": {
-            "pause": True, "meta": {"m": 1}, "config-drive": True, "connection-type": "winrm", "connection-port": 5986,
-        }},
+        clean_floating_ips=True, port_cleanup_interval=6, max_parallel_uploads=3, upload_rate_limit=1024 * 1024,
+        pools=provider.pools, diskimages={"deb": records.ProviderImage(
+            name="deb", pause=True, meta={"m": 1}, config_drive=True, connection_type="winrm", connection_port=5986,
+        )},
     )  # fmt: skip
     assert provider.pools["second"].priority == 10
 

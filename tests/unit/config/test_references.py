@@ -83,7 +83,7 @@ TWICE = [
     ("[{name: ci}]", "[{name: ci}, {name: ci, image-id: x}]", "the cloud image is defined twice",
      lambda s: s.providers["p"].pools["main"].labels["large"].image.image_id == "x"),
     ("[{name: deb}]", "[{name: deb}, {name: deb, pause: true}]", "the disk image of the provider is defined twice",
-     lambda s: s.providers["p"].diskimages["deb"]["pause"]),
+     lambda s: s.providers["p"].diskimages["deb"].pause),
     ("labels: [{name: small}", ("tenant-resource-limits: [{tenant-name: t}, {tenant-name: t, max-ram: 1}]\n"
      "labels: [{name: small}"), "the tenant is defined twice", lambda s: s.tenants["t"].limits == {"ram": 1}),
 ]  # fmt: skip

@@ -42,7 +42,7 @@ def test_every_provider_of_the_tour_finds_its_cloud():
 def test_the_tour_shows_every_part():
     settings = load(str(ETC / "nodepool.yaml"), secure=str(ETC / "nodepool-secure.yaml"), environ={}).settings
     assert settings.zookeeper.hosts == "zk1.internal.example.org:2281,zk2.internal.example.org:2281/ci"
-    assert settings.diskimages["debian-bookworm"].build["env-vars"]["MIRROR_TOKEN"] == "not-a-real-token"
+    assert settings.diskimages["debian-bookworm"].build.env_vars["MIRROR_TOKEN"] == "not-a-real-token"
     assert settings.providers["south"].pools["main"].labels["debian-large"].min_ram_mib == 16384
     assert settings.providers["lab"].pools["boards"].nodes[0].connection_port == 2222
 
@@ -78,16 +78,16 @@ def test_images_inherit_over_two_levels():
         "centos-9-stream",
     ]
     build = settings.diskimages["debian-bookworm"].build
-    assert build["elements"][-2:] == ("dkms", "debian-minimal")
-    assert build["env-vars"]["DIB_DISTRIBUTION_MIRROR"] == "http://mirror.example.org/debian"
-    assert build["env-vars"]["DIB_AUTHORIZED_KEYS"].count("\n") == 2
-    assert (build["rebuild-age"], build["delete-after-upload"], build["keep-formats"]) == (
+    assert build.elements[-2:] == ("dkms", "debian-minimal")
+    assert build.env_vars["DIB_DISTRIBUTION_MIRROR"] == "http://mirror.example.org/debian"
+    assert build.env_vars["DIB_AUTHORIZED_KEYS"].count("\n") == 2
+    assert (build.rebuild_age, build.delete_after_upload, build.keep_formats) == (
         86400,
         True,
         ("qcow2",),
     )
-    assert settings.diskimages["ubuntu-noble-arm64"].build["env-vars"]["DIB_CHECKSUM"] == "0"
-    assert settings.diskimages["centos-9-stream"].build["release"] == "9"
+    assert settings.diskimages["ubuntu-noble-arm64"].build.env_vars["DIB_CHECKSUM"] == "0"
+    assert settings.diskimages["centos-9-stream"].build.release == "9"
     assert settings.providers["gone-west"].diskimages == {}
 
 

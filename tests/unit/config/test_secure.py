@@ -12,7 +12,7 @@ diskimages:
 
 
 def environment(examined):
-    return examined.settings.diskimages["deb"].build["env-vars"]
+    return examined.settings.diskimages["deb"].build.env_vars
 
 
 def test_secrets_are_added_to_what_the_image_has_after_inheritance(look):
