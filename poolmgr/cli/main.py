@@ -1,7 +1,8 @@
 """`poolmgr`: the administration commands, the client, the pretend clouds and the demo.
 
-Exit codes are those of the reference, which scripts rely on (cli-web.md 1): 0 for success, also when a named node
-does not exist; 1 for what could not be done, and for no command; 2 for a wrong command line. Ctrl-C is 130.
+Exit codes of the commands about nodes are those of the reference, which scripts rely on (cli-web.md 1): 0 for success,
+also when a named node does not exist; 1 for what could not be done, and for no command; 2 for a wrong command line.
+The commands about images also exit with 1 when there is no such thing, or it may not be done now. Ctrl-C is 130.
 """
 
 from __future__ import annotations
@@ -26,9 +27,36 @@ from poolmgr.cli import (
 from poolmgr.cli.cloud import command as cloud
 from poolmgr.cli.commandline import print_error
 from poolmgr.cli.demo import command as demo
+from poolmgr.cli.image import (
+    aliens,
+    build,
+    delete_builds,
+    delete_uploads,
+    export_data,
+    import_data,
+    list_build_requests,
+    list_builds,
+    list_uploads,
+    pause,
+    status,
+)
 from poolmgr.errors import PoolmgrError
 
-COMMANDS = (config_validate, list_nodes, list_requests, info, hold, delete, request, cloud, simcloud, demo)
+NODE_COMMANDS = (list_nodes, list_requests, info, hold, delete, request)
+IMAGE_COMMANDS = (
+    list_builds,
+    list_uploads,
+    status,
+    list_build_requests,
+    build,
+    pause,
+    delete_builds,
+    delete_uploads,
+    aliens,
+    export_data,
+    import_data,
+)
+COMMANDS = (config_validate, *NODE_COMMANDS, *IMAGE_COMMANDS, cloud, simcloud, demo)
 DEFAULT_CONFIG = "/etc/nodepool/nodepool.yaml"
 INTERRUPTED = 130
 

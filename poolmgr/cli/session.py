@@ -20,12 +20,12 @@ def load_settings(args: argparse.Namespace) -> Settings:
 
 
 @contextmanager
-def opened(args: argparse.Namespace) -> Iterator[Store]:
-    """The store of the configuration, connected, closed again at the end.
+def opened(args: argparse.Namespace, settings: Settings | None = None) -> Iterator[Store]:
+    """The store of the configuration, connected, closed again at the end. `settings` None: loaded here.
 
     Raises ConfigError, StoreUnavailable when there is no connection within `--connect-timeout` seconds.
     """
-    settings = load_settings(args)
+    settings = settings or load_settings(args)
     from poolmgr import (
         wiring,
     )  # it imports every part there is: not for a wrong configuration, nor for `--help`

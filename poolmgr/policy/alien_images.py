@@ -7,10 +7,10 @@ nobody's leftover, so each is asked about before it is deleted, against a snapsh
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Collection
 
 from poolmgr.model.cloud_image import CloudImage, ImageOwner
-from poolmgr.model.image import Upload
+from poolmgr.model.image import Upload, UploadState
 from poolmgr.model.snapshot import Snapshot
 
 
@@ -42,7 +42,7 @@ def why_keep(image: CloudImage, provider: str, snapshot: Snapshot, deployment: s
         return Keep.OTHER_PROVIDER
     if owner.deployment is None and not snapshot.images():
         return Keep.NOTHING_KNOWN
-    if snapshot.image_unreadable(owner.image):
+    if any(snapshot.image_unreadable(name) for name in _disk_images(owner, snapshot)):
         return Keep.UNREADABLE
     if any(_names(upload, image, owner) for upload in snapshot.uploads()):
         return Keep.RECORDED
@@ -56,22 +56,21 @@ def nodes_from(image: CloudImage, snapshot: Snapshot) -> int:
     owner = image.owner
     if owner is None:
         return 0
-    if owner.image:
-        return len(snapshot.nodes_from(_upload_path(owner, owner.image)))
-    return sum(len(snapshot.nodes_from(path)) for path in _possible_paths(owner, snapshot))
+    paths = (_upload_path(owner, name) for name in _disk_images(owner, snapshot))
+    return sum(len(snapshot.nodes_from(path)) for path in paths)
 
 
 def _names(upload: Upload, image: CloudImage, owner: ImageOwner) -> bool:
-    """Whether the upload's record means this image: by its id, or, while it has none yet, by what the image says."""
+    """Whether the upload's record means this image: by its id, or, while that may change, by what the image says."""
     if upload.external_id == image.id:
         return True
     named = (upload.build, upload.provider, upload.id) == (owner.build, owner.provider, owner.upload)
-    return named and upload.external_id is None
+    return named and (upload.external_id is None or upload.state is UploadState.UPLOADING)
 
 
-def _possible_paths(owner: ImageOwner, snapshot: Snapshot) -> Iterator[str]:
-    """Images of Nodepool do not say which disk image they are of."""
-    return (_upload_path(owner, name) for name in snapshot.images())
+def _disk_images(owner: ImageOwner, snapshot: Snapshot) -> Collection[str]:
+    """Names of the disk images it may be of: images of Nodepool do not say."""
+    return (owner.image,) if owner.image else snapshot.images()
 
 
 def _upload_path(owner: ImageOwner, name: str) -> str:

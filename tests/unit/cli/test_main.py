@@ -10,7 +10,11 @@ from poolmgr.cli import launcher, main, session
 from poolmgr.errors import ConfigError, StoreUnavailable
 
 EXISTING_VERBS = ("config-validate", "list", "request-list", "info", "hold", "delete")
-COMMANDS = (*EXISTING_VERBS, "request", "cloud", "simcloud", "demo")
+IMAGE_VERBS = (
+    "dib-image-list", "image-list", "image-status", "dib-request-list", "image-build", "image-pause", "image-unpause",
+    "dib-image-delete", "image-delete", "alien-image-list", "export-image-data", "import-image-data",
+)  # fmt: skip
+COMMANDS = (*EXISTING_VERBS, *IMAGE_VERBS, "request", "cloud", "simcloud", "demo")
 
 
 @pytest.fixture(autouse=True)
