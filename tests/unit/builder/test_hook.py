@@ -80,9 +80,8 @@ def test_it_ends_with_its_upload(hook):
 def test_one_that_never_stops_talking_fills_no_disk(hook, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     size = tmp_path / "size"
-    hook(
-        f"for i in 1 2 3; do head -c 1000000 /dev/zero; echo; sleep 0.5; done; size=$(stat -Lc %s /proc/self/fd/2); echo $size > {size}"
-    )
+    talk = "for i in 1 2 3; do head -c 1000000 /dev/zero; echo; sleep 0.4; done"
+    hook(f"{talk}; size=$(stat -Lc %s /proc/self/fd/2); echo $size > {size}")
     assert int(size.read_text()) < 3_000_000
     told = [record.getMessage() for record in caplog.records if record.name == "hook"]
     assert len(told) <= 20
