@@ -174,6 +174,10 @@ class Snapshot:
         """Whether some record of the image makes no sense: its cloud images and files must not be taken for leaked."""
         return image in self._unreadable_images
 
+    def unreadable_of(self, image: str) -> Collection[str]:
+        """The paths of those records, builds' and uploads'."""
+        return self._unreadable_images.get(image, ())
+
     def uploads(self) -> Collection[Upload]:
         return self._uploads.values()
 

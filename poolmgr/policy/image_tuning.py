@@ -11,6 +11,7 @@ class ImageTuning:
 
     idle_cycle: float = 60.0  # a cycle without any event; all timers are asked at least this often
     cycle_spacing: float = 0.2  # a burst of events costs one cycle
+    clock_skew: float = 300.0  # so far clocks of other machines may be ahead; later times are not believed
     retry_first: float = 60.0  # after the first failed build or upload; doubles up to `image-retry-max`
     progress_interval: float = 10.0  # between writes of an upload's progress to the store
     space_look: float = 5.0  # between looks at how much disk a running build uses
