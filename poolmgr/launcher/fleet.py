@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: A provider that could not be started (its cloud is not in clouds.yaml, say) is tried again so often, in seconds.
 START_RETRY = 30.0
 
+#: A provider's worker that has not finished a cycle for so long, in seconds, is stuck.
+STUCK_AFTER = 600.0
+
 #: What a worker is built from: the same value means that the running one can go on with new limits.
 Identity = object
 PartsFactory = Callable[[OpenStackProvider], tuple[Identity, Callable[[], Parts]]]
@@ -39,7 +42,7 @@ class Names:
 
 
 class Fleet:
-    """Owned by the daemon's main thread; nothing here is called from another.
+    """Owned by the daemon's main thread; nothing here is called from another, but for `ready` and `live`.
 
     `parts_for(provider)` returns what identifies the provider's connection, and a function that makes its parts;
     it raises ConfigError when the provider cannot be served as configured.
@@ -142,6 +145,24 @@ class Fleet:
         if self._component is not None:
             self._store.unregister(self._component)
         return clean
+
+    def ready(self) -> str | None:
+        """Why this launcher serves no requests now, None if it does, were it for one provider."""
+        workers, failed = self._workers.copy(), self._failed.copy()
+        if not workers and failed:
+            return "no provider can be served: " + "; ".join(failed.values())
+        if workers and not any(worker.connected for worker in workers.values()):
+            return f"no cloud has answered yet: {', '.join(workers)}"
+        return None
+
+    def live(self) -> str | None:
+        """Why a worker seems to be stuck, None if none does."""
+        now = self._clock.monotonic()
+        for name, worker in self._workers.copy().items():
+            idle = now - worker.last_cycle_at
+            if idle > STUCK_AFTER:
+                return f"provider {name} has not finished a cycle for {idle:.0f} s"
+        return None
 
     def describe(self) -> str:
         return "\n".join(worker.describe() for worker in self._workers.values())

@@ -65,6 +65,11 @@ class ProviderWorker:
     def last_cycle_at(self) -> float:
         return self._worker.last_cycle_at
 
+    @property
+    def connected(self) -> bool:
+        """Whether the cloud has answered once."""
+        return self._context.info is not None
+
     def start(self) -> None:
         self._worker.start()
 

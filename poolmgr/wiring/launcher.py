@@ -8,8 +8,9 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from poolmgr.config.settings import OpenStackProvider
+from poolmgr.config.settings import OpenStackProvider, Settings
 from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.context import Parts
 from poolmgr.launcher.fleet import Fleet, Names
@@ -24,6 +25,10 @@ from poolmgr.wiring.clouds import Connections, cloud_settings
 from poolmgr.wiring.configuration import WATCH_INTERVAL, Configuration
 from poolmgr.wiring.identity import new_id
 from poolmgr.wiring.store import open_store
+from poolmgr.wiring.web import WEB_STOP_TIMEOUT, DaemonSource, serve_web
+
+if TYPE_CHECKING:
+    from poolmgr.web.server import WebServer
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,7 @@ class LauncherDaemon:
     """A whole launcher in this process: configuration, store, workers.
 
     `start`, `stop`, `reload` and `dump` are called from the main thread. `store` None: as the configuration says.
+    `webapp`: serve tables and health over HTTP.
     """
 
     def __init__(
@@ -39,6 +45,7 @@ class LauncherDaemon:
         config_path: str,
         secure_path: str | None = None,
         *,
+        webapp: bool = False,
         store: Store | None = None,
         environ: Mapping[str, str] = os.environ,
         tuning: Tuning | None = None,
@@ -50,7 +57,11 @@ class LauncherDaemon:
         self._claims = Claims()
         self._fleet: Fleet | None = None
         self._stats: Stats | None = None
+        self._webapp = webapp
+        self._web: WebServer | None = None
+        self._settings = Settings()
         self._deployment = ""
+        self._running = threading.Event()
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # the fleet is changed by one thread at a time
         self._configuration = Configuration(config_path, secure_path, environ, self._clock)
@@ -61,10 +72,12 @@ class LauncherDaemon:
 
         Raises ConfigError. Waits for a ZooKeeper that is away.
         """
-        settings = self._configuration.read()
+        settings = self._settings = self._configuration.read()
         self._stats = stats_from(self._environ, escape_all=settings.statsd_escape, clock=self._clock)
         if self._store is None:
             self._store = open_store(settings)
+        if self._webapp:
+            self._web = self._serve_web(self._store)
         self._store.start(stop=self._stopping.is_set)
         if self._stopping.is_set():
             return
@@ -82,6 +95,7 @@ class LauncherDaemon:
         with self._lock:
             self._fleet.start(settings)
         self._watcher.start()
+        self._running.set()
 
     def interrupt(self) -> None:
         """Make `start` return soon if it is waiting; from any thread. `stop` has to follow."""
@@ -90,11 +104,14 @@ class LauncherDaemon:
     def stop(self, timeout: float) -> bool:
         """Stop taking work, finish or hand back what is in hand, release and close. Whether all went in time."""
         self._stopping.set()
+        self._running.clear()
         self._watcher.stop()
         clean = self._watcher.join(2.0)
         if self._fleet is not None:
             with self._lock:
                 clean = self._fleet.stop(timeout) and clean
+        if self._web is not None:
+            clean = self._web.stop(WEB_STOP_TIMEOUT) and clean
         if self._store is not None:
             self._store.close()
         if self._stats is not None:
@@ -108,6 +125,7 @@ class LauncherDaemon:
                 return
             settings = self._configuration.read_again()
             if settings is not None:
+                self._settings = settings
                 self._fleet.apply(settings)
                 log.info("configuration loaded from %s", self._configuration.path)
 
@@ -115,6 +133,23 @@ class LauncherDaemon:
         """The state of each worker and the stack of each thread, as text."""
         fleet = self._fleet.describe() if self._fleet else "not started"
         return f"{fleet}\n{stacks()}"
+
+    def ready(self) -> str | None:
+        """Why no requests are served now, None if they are. From any thread."""
+        if self._fleet is None or not self._running.is_set():
+            return "starting or stopping"
+        return self._fleet.ready()
+
+    def live(self) -> str | None:
+        """Why it had better be started anew, None if not. From any thread."""
+        return self._fleet.live() if self._fleet and self._running.is_set() else None
+
+    def _serve_web(self, store: Store) -> WebServer | None:
+        source = DaemonSource(
+            store=store, settings_in_force=lambda: self._settings, ready=self.ready, live=self.live
+        )
+        place = self._settings.webapp
+        return serve_web(source, self._clock, place, fqdn=socket.getfqdn(), setting="webapp")
 
     def _watch(self) -> float:
         if self._configuration.changed():

@@ -1,9 +1,12 @@
-"""`poolmgr-launcher` as a process: start, signals, stop, detaching."""
+"""`poolmgr-launcher` as a process: start, signals, stop, detaching, its web server."""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -16,6 +19,7 @@ from tests.zookeeper import free_port
 CONFIG = """\
 zookeeper-servers: [{{host: 127.0.0.1, port: {port}, chroot: {chroot}}}]
 zookeeper-plaintext: true
+webapp: {{port: {web}, listen_address: 127.0.0.1}}
 """
 LOGGING = """\
 version: 1
@@ -23,6 +27,7 @@ formatters: {{plain: {{class: nodepool.logconfig.MultiLineFormatter}}}}
 handlers: {{file: {{class: logging.FileHandler, filename: {file}, formatter: plain}}}}
 root: {{level: DEBUG, handlers: [file]}}
 """
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 LAUNCHER = [sys.executable, "-m", "poolmgr.cli.launcher"]
 
 
@@ -33,11 +38,12 @@ class Place:
         self.config = directory / "nodepool.yaml"
         self.log = directory / "log"
         self.log.touch()
+        self.web = free_port()
         self.write(address.partition(":")[2], f"/{chroot}")
         self.processes = []
 
     def write(self, port, chroot="/x"):
-        self.config.write_text(CONFIG.format(port=port, chroot=chroot))
+        self.config.write_text(CONFIG.format(port=port, chroot=chroot, web=self.web))
 
     def start(self, *options):
         with self.log.open("w") as log:
@@ -50,6 +56,16 @@ class Place:
 
     def says(self, text):
         eventually(lambda: text in self.log.read_text(), within=30.0)
+
+    def asked(self, path):
+        """The status and the text that the web server answers; None while it does not."""
+        try:
+            with DIRECT.open(f"http://127.0.0.1:{self.web}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return None
 
     def close(self):
         for process in self.processes:
@@ -68,7 +84,8 @@ def place(tmp_path, zookeeper_hosts):
 def test_it_stops_orderly_and_leaves_no_component(place, number):
     process = place.start("-f")
     place.says("is running")
-    assert "The web app comes with a later release" in place.log.read_text()
+    assert place.asked("/ready") == (200, "OK")
+    assert place.asked("/node-list")[0] == 200
     store = open_store(load(str(place.config), environ={}).settings)
     store.start()
     try:
@@ -89,9 +106,16 @@ def components(store, kind):
 def test_it_waits_for_a_zookeeper_that_is_away_and_can_be_stopped_meanwhile(place):
     place.write(free_port())
     process = place.start("-f")
-    place.says("The web app")
+    assert eventually(lambda: place.asked("/ready"))[0] == 503
     process.terminate()
     assert process.wait(30) == 0
+
+
+def test_a_port_that_is_taken_is_told_with_what_to_do(place):
+    with socket.create_server(("127.0.0.1", place.web)):
+        assert place.start("-f").wait(60) == 1
+    assert f"cannot listen on port {place.web} of 127.0.0.1: Address already in use" in place.log.read_text()
+    assert "`webapp` in the configuration, or start with --no-webapp" in place.log.read_text()
 
 
 def test_a_configuration_that_cannot_be_used_is_told_line_by_line(place):
@@ -127,7 +151,7 @@ def test_detached_it_keeps_a_pid_file_until_it_stops(place):
     logging = place.directory / "logging.yaml"
     logging.write_text(LOGGING.format(file=place.log))
     pidfile = place.directory / "launcher.pid"
-    assert place.start("-p", str(pidfile), "-l", str(logging)).wait(60) == 0
+    assert place.start("--no-webapp", "-p", str(pidfile), "-l", str(logging)).wait(60) == 0
     place.says("is running")
     pid = int(pidfile.read_text())
     os.kill(pid, signal.SIGTERM)
