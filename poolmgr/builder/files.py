@@ -84,6 +84,10 @@ class ImageFiles:
         """None: it is not there, or makes no sense."""
         return self._marker(self.marker_path(image, build).name)
 
+    def has_marker(self, image: str, build: str) -> bool:
+        """Whether there is anything by its name, of sense or not."""
+        return os.path.lexists(self.marker_path(image, build))
+
     def checksums(self, image: str, build: str, image_format: str) -> tuple[str, str]:
         """MD5 and SHA-256 from the files beside the image, "" where there is none that makes sense."""
         path = self.path(image, build, image_format)

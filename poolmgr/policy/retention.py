@@ -231,9 +231,11 @@ class _Image:
         if upload.state is UploadState.FAILED and self._may_be_in_cloud(upload):
             return self._removal(upload, Why.FAILED, keep_record=True)
         if upload.state is UploadState.UPLOADING and not self._is_at_work(upload):
-            until = self._world.given_up_at(upload, upload.path)
-            return Waiting(path=upload.path, reason="uploading", until=until)
+            return self._waiting(upload.path, "uploading", self._world.given_up_at(upload, upload.path))
         return None
+
+    def _waiting(self, path: str, reason: str, until: float) -> Waiting | None:
+        return Waiting(path=path, reason=reason, until=until) if until > self._world.now else None
 
     def _why(self, upload: Upload) -> Why | None:
         """Why the upload goes with its record; None if it does not."""
@@ -317,9 +319,9 @@ class _Image:
         """An upload to a provider that is not configured here; told about only where it may be what remains."""
         until = self._world.unserved_at(upload.provider)
         build = self._builds.get(upload.build)
-        if until is None or build is None or upload.build in self._kept_builds or until <= self._world.now:
+        if until is None or build is None or upload.build in self._kept_builds:
             return None
-        return Waiting(path=upload.path, reason="provider-unserved", until=until)
+        return self._waiting(upload.path, "provider-unserved", until)
 
     def _removal(self, upload: Upload, why: Why, *, keep_record: bool = False) -> RemoveUpload | Waiting:
         if upload.state in (UploadState.UPLOADING, UploadState.DELETING) and self._is_at_work(upload):
@@ -351,7 +353,7 @@ class _Image:
         if why is not None:
             return DropBuild(build=build, why=why)
         if self._disk and build.state is BuildState.BUILDING and self._is_free():
-            return Waiting(path=build.name, reason="building", until=self._given_up_at(build))
+            return self._waiting(build.name, "building", self._given_up_at(build))
         return None
 
     def _forgetting(self, build: Build, why: Why) -> ForgetBuild | Waiting | None:
