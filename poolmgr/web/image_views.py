@@ -220,9 +220,9 @@ def build_request_rows(snapshot: Snapshot) -> list[Row]:
 
 
 def request_state(snapshot: Snapshot, order: ImageOrder) -> str:
-    """`building` while a build goes on that may answer the order, else `pending`."""
-    going = any(b.state is BuildState.BUILDING for b in snapshot.builds_of(order.image))
-    return "building" if going else "pending"
+    """`building` while a build goes on that began after the order and so will answer it, else `pending`."""
+    going = (b for b in snapshot.builds_of(order.image) if b.state is BuildState.BUILDING)
+    return "building" if any(b.started is None or b.started >= order.at for b in going) else "pending"
 
 
 def manifest_rows(snapshot: Snapshot) -> list[Row]:

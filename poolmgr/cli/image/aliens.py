@@ -11,7 +11,7 @@ from poolmgr.cli import session
 from poolmgr.cli.commandline import Subcommands, add_command, add_json
 from poolmgr.cli.image.alien_hunt import Alien, Hunt
 from poolmgr.cli.person import confirm, counted, did_you_mean
-from poolmgr.cli.table import print_rows
+from poolmgr.cli.table import ask_about, print_rows
 from poolmgr.config.settings import OpenStackProvider, Settings
 from poolmgr.errors import Refused
 from poolmgr.web.views import Column, size_text
@@ -86,8 +86,7 @@ def _delete(hunt: Hunt, found: list[Alien], args: argparse.Namespace) -> list[Al
         print("nothing here may be deleted" if found else "there are no alien images", file=sys.stderr)
         return [alien.kept() for alien in found]
     if not args.yes:
-        text_rows = [alien.row() for alien in found]
-        print_rows(text_rows, DELETE_COLUMNS, as_json=False)
+        ask_about([alien.row() for alien in found], DELETE_COLUMNS)
         stay = len(found) - len(chosen)
         rest = f", {stay} stay" if stay else ""
         confirm(len(chosen), f"{counted(len(chosen), 'image')} will be deleted{rest}", yes=False)

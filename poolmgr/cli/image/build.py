@@ -11,14 +11,15 @@ from poolmgr.cli.person import did_you_mean, user_at_host
 from poolmgr.config.settings import OpenStackProvider, Settings
 from poolmgr.errors import Refused
 from poolmgr.model.component import ComponentKind
-from poolmgr.model.image import ImageOrder, Order
+from poolmgr.model.image import BuildState, ImageOrder, Order
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.store.api import Store
 
 DESCRIPTION = """\
 Ask the builders to build an image now. It is built before whatever is only due by its age, as soon as a builder has a
-worker free. Asked for twice, it is built once. The image must be in this configuration and not paused there; one that
-`poolmgr image-pause` has paused is built once it is unpaused.
+worker free. Asked for twice, it is built once; asked for again after that has failed, it is tried again at once. The
+image must be in this configuration and not paused there; one that `poolmgr image-pause` has paused is built once it is
+unpaused.
 
   poolmgr image-build ubuntu-noble
   poolmgr image-build ubuntu-noble --reason "CVE-2026-1234"
@@ -45,13 +46,25 @@ def run(args: argparse.Namespace) -> int:
             cancel(store, args.image)
             return 0
         with store.reading() as snapshot:
-            warnings = build_warnings(snapshot, settings, args.image)
+            told = build_warnings(snapshot, settings, args.image)
+            standing = snapshot.order(args.image, Order.BUILD)
+            stale = standing is not None and failed_since(snapshot, standing)
+        if stale:
+            store.withdraw_order(args.image, Order.BUILD)
+        elif standing is not None:
+            told.insert(0, f"a build of {args.image} is asked for already{_by(standing)}")
         store.order_image(
             ImageOrder(image=args.image, kind=Order.BUILD, by=user_at_host(), reason=args.reason)
         )
-    for line in warnings:
+    for line in told:
         print(line, file=sys.stderr)
     return 0
+
+
+def failed_since(snapshot: Snapshot, order: ImageOrder) -> bool:
+    """Whether a build has failed since the order was given; builders then wait, and a new order ends that."""
+    builds = snapshot.builds_of(order.image)
+    return any(b.state is BuildState.FAILED and b.state_time >= order.at for b in builds)
 
 
 def require_buildable(settings: Settings, image: str) -> None:
@@ -93,6 +106,11 @@ def cancel(store: Store, image: str) -> None:
     with store.reading() as snapshot:
         asked = [order.image for order in snapshot.orders(Order.BUILD)]
     raise Refused(f"no build of {image} is asked for", remedy=did_you_mean(image, asked))
+
+
+def _by(order: ImageOrder) -> str:
+    who = f" by {order.by}" if order.by else ""
+    return f"{who} ({order.reason})" if order.reason else who
 
 
 def _listed(settings: Settings, image: str) -> bool:

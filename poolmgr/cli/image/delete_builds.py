@@ -10,7 +10,7 @@ from poolmgr.cli import session
 from poolmgr.cli.commandline import Subcommands, add_command, add_json
 from poolmgr.cli.image.marking import mark_build, mark_each, reason_text
 from poolmgr.cli.person import confirm, counted, did_you_mean
-from poolmgr.cli.table import print_rows
+from poolmgr.cli.table import ask_about, print_rows
 from poolmgr.errors import Refused
 from poolmgr.model.image import Build
 from poolmgr.model.snapshot import Snapshot
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             found = chosen(snapshot, args)
             rows = rows_of(snapshot, found)
         if args.image and not args.yes:
-            print_rows(rows, BUILD_COLUMNS, as_json=False, now=time.time())
+            ask_about(rows, BUILD_COLUMNS, now=time.time())
             confirm(
                 len(found),
                 f"{counted(len(found), 'build')} and all uploads of them will be deleted",

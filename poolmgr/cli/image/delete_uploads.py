@@ -11,7 +11,7 @@ from poolmgr.cli import session
 from poolmgr.cli.commandline import Subcommands, add_command, add_json
 from poolmgr.cli.image.marking import mark_each, mark_upload, reason_text
 from poolmgr.cli.person import confirm, counted, did_you_mean
-from poolmgr.cli.table import print_rows
+from poolmgr.cli.table import ask_about, print_rows
 from poolmgr.errors import Refused
 from poolmgr.model.image import Upload, UploadState
 from poolmgr.model.snapshot import Snapshot
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             found = chosen(snapshot, args)
             rows = [_row(snapshot, upload, settings.image_retry_max) for upload in found]
         if not all((args.provider, args.image, args.build_id, args.upload_id)) and not args.yes:
-            print_rows(rows, UPLOAD_COLUMNS, as_json=False, now=time.time())
+            ask_about(rows, UPLOAD_COLUMNS, now=time.time())
             confirm(len(found), f"{counted(len(found), 'upload')} will be deleted", yes=False)
         reason = reason_text(args.reason)
         marked, all_of_them = mark_each(found, lambda u: mark_upload(store, u, reason, now=time.time()))
