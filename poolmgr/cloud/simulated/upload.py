@@ -33,6 +33,7 @@ from poolmgr.simcloud import world as sim
 TRIES = 3
 PATIENCE = 3600.0  # seconds
 BLOCK = 256 << 10
+_METHODS = {"put": "put", "glance-direct": "import", "task": "tasks"}
 
 
 class _Stopped(CloudUnavailable):
@@ -63,7 +64,9 @@ class Upload:
         self._digest = _read(spec)
         self._image_id: str | None = None
         self._staged: StagedObject | None = None
-        self._told = UploadProgress(phase=UploadPhase.PREPARING, method=images.way(), total=spec.size)
+        self._told = UploadProgress(
+            phase=UploadPhase.PREPARING, method=_METHODS[images.way()], total=spec.size
+        )
 
     def run(self) -> CloudImage:
         number = 1
@@ -85,7 +88,7 @@ class Upload:
         if found is not None:
             return found
         way = {"put": self._put, "glance-direct": self._import, "task": self._by_task}[self._images.way()]
-        image = self._until_active(way())
+        image = self._until_active(self._of_earlier_task() or way())
         self._tell(UploadPhase.VERIFYING)
         if image.size != self._spec.size or image.md5 != self._digest.md5:
             raise Rejected(f"image {image.id}: the image in the cloud differs: its md5 is {image.md5}")
@@ -116,10 +119,28 @@ class Upload:
                     whole = image
                 else:
                     self._images.delete(image.id)
-        for staged in self._images.list_staged().values():
-            if staged.owner is not None and staged.owner == self._spec.owner:
+        if whole is not None:
+            for staged in self._staged_before():
                 self._images.delete_staged(staged)
         return whole
+
+    def _staged_before(self) -> list[StagedObject]:
+        owner = self._spec.owner
+        return [
+            one for one in self._images.list_staged().values() if owner is not None and one.owner == owner
+        ]
+
+    def _of_earlier_task(self) -> str | None:
+        """The id of the image that a task of an earlier upload makes, or has made; what else it left goes."""
+        for staged in self._staged_before():
+            path = f"{staged.container}/{staged.name}"
+            tasks = self._calls.ask("image.GET.tasks", lambda _: [*self._cloud.imports.tasks.values()])
+            found = [task for task in tasks if task.input.get("import_from") == path]
+            if found and found[-1].status != "failure":
+                self._staged = staged
+                return self._of_task(found[-1].id)
+            self._images.delete_staged(staged)
+        return None
 
     def _is_whole(self, image: CloudImage) -> bool:
         return image.status is ImageStatus.ACTIVE and image.md5 == self._digest.md5
