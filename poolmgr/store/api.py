@@ -38,7 +38,7 @@ class Change:
     """Something that a watch reported. Only a hint to look again; events may be merged."""
 
     kind: ChangeKind
-    id: str = ""
+    id: str = ""  # IMAGE: the image's name
     provider: str = ""  # NODE: the node's provider, where known
 
 
@@ -162,7 +162,10 @@ class Store(Protocol):
         """Release. Never raises: a lock that is lost or gone is released already."""
 
     def purge_empty(self) -> int:
-        """Remove node and request znodes without data that nobody has locked (zookeeper.md 4, 15.1); the count."""
+        """Remove nodes, requests, builds and uploads without data that nobody has locked; the count.
+
+        Locks of others bring such znodes back after the record was deleted (zookeeper.md 4, 15.1).
+        """
 
     # Components and elections
 

@@ -34,8 +34,12 @@ _FOLDERS = frozenset(
     {
         Kind.ROOT,
         Kind.COMPONENT_KIND,
+        Kind.IMAGE,
         Kind.IMAGE_FOLDER,
+        Kind.BUILDS_LOCK,
         Kind.BUILD,
+        Kind.UPLOADS_LOCK,
+        Kind.RECORD_LOCK,
         Kind.NODE_LOCK,
         Kind.REQUEST_LOCK,
         Kind.ELECTION,
@@ -121,7 +125,7 @@ class Cache:
             return lock in self._mirror.locks
 
     def empty_records(self) -> dict[str, int]:
-        """Versions by path of the nodes and requests without data."""
+        """Versions by path of the nodes, requests, builds and uploads without data."""
         with self._lock:
             return dict(self._mirror.empty)
 
@@ -310,15 +314,15 @@ class Cache:
             refill.fail()
 
     def _visit(self, path: str, refill: _Refill) -> None:
-        kind, ids = paths.place_of(path)
+        kind = paths.place_of(path).kind
         refill.unseen.discard(path)
         if kind in RECORDS:
             refill.unanswered += 1
             self._fetch(path, refill)
         elif kind is not Kind.OTHER:
             self._note(self._mirror.created(path))
-        if kind is Kind.NODE:
-            self._walk(paths.node_lock(ids[0]), refill)
+        if kind in (Kind.NODE, Kind.UPLOAD):  # nothing else is below them
+            self._walk(paths.lock(path), refill)
         elif kind in _FOLDERS:
             self._walk(path, refill)
 

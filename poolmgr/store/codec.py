@@ -2,7 +2,8 @@
 
 One codec serves all records. It reads a dataclass's fields once and keeps a table of them, so a new field
 is one line in the model. What the wire has and the model has not (old spellings, defaults for absent keys
-that differ from those of new records, keys that are left out) is in `_RULES`, and nowhere else.
+that differ from those of new records, keys that are left out) is in `_RULES`, and nowhere else. Fields that are
+poolmgr's own (`model.image.OURS`) are left out while they say no more than their default.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, NamedTuple, TypeVar
 
 from poolmgr.errors import BadRecord
@@ -32,7 +33,7 @@ MAX_BYTES = 1_000_000
 _ABSENT: Any = object()
 
 
-def decode(kind: type[R], data: bytes, **unstored: Any) -> R:
+def decode(kind: type[R], data: bytes, /, **unstored: Any) -> R:
     """The `kind` in `data`, with its `unstored` fields as given.
 
     Keys we don't know go to `extra` and are written back as they came. Raises BadRecord when `data` is not
@@ -64,7 +65,7 @@ def decode(kind: type[R], data: bytes, **unstored: Any) -> R:
 
 
 def encode(record: Any) -> bytes:
-    """`record` as znode bytes, with every stored key and all of its `extra`.
+    """`record` as znode bytes, with every stored key that must be there and all of its `extra`.
 
     Raises BadRecord when it is too large for ZooKeeper or holds what JSON cannot say.
     """
@@ -74,6 +75,9 @@ def encode(record: Any) -> bytes:
         body[old_key] = body[key]
     if table.rules.omit is not None:
         for key in table.rules.omit(record):
+            del body[key]
+    for key, default in table.ours:
+        if body[key] == default:
             del body[key]
     if record.extra:
         body = {**record.extra, **body}
@@ -184,6 +188,7 @@ class _Field(NamedTuple):
 class _Table(NamedTuple):
     fields: tuple[_Field, ...]
     keys: tuple[str, ...]
+    ours: tuple[tuple[str, Any], ...]  # keys that only poolmgr writes, with their defaults
     values: Callable[[Any], tuple[Any, ...]]
     rules: _Rules
 
@@ -201,13 +206,13 @@ def _table(kind: type) -> _Table:
 def _make_table(kind: type) -> _Table:
     rules = _RULES.get(kind, _Rules())
     hints = typing.get_type_hints(kind)
-    table = []
+    table, ours = [], []
     for item in fields(kind):
         if not item.metadata.get("stored", True):
             continue
         key = item.metadata.get("key", item.name)
         required = key == "state" and key not in rules.absent
-        absent = _ABSENT if required else rules.absent.get(key, item.default)
+        absent = _ABSENT if required else rules.absent.get(key, _default(item))
         if absent is MISSING:
             raise TypeError(f"{kind.__name__}.{item.name} has no default: old daemons wrote no such key")
         if key in rules.readers:
@@ -215,12 +220,20 @@ def _make_table(kind: type) -> _Table:
         else:
             plain, read = _reader(hints[item.name], absent)
         table.append(_Field(item.name, key, plain, read, absent))
+        if item.metadata.get("ours"):
+            ours.append((key, absent))
     return _Table(
         fields=tuple(table),
         keys=tuple(f.key for f in table),
+        ours=tuple(ours),
         values=operator.attrgetter(*(f.name for f in table)),
         rules=rules,
     )
+
+
+def _default(item: Field[Any]) -> Any:
+    """What a field is that nobody gave; one object for all records, which do not change."""
+    return item.default if item.default_factory is MISSING else item.default_factory()
 
 
 def _reader(hint: Any, absent: Any) -> tuple[frozenset[type], Reader]:

@@ -24,6 +24,22 @@ def ensure(session: Session, folder: str) -> None:
             ensure(session, folder)
 
 
+def ensure_below(session: Session, top: str, folder: str) -> None:
+    """Make `folder`, which is somewhere below `top`, and what is missing between them; never `top` itself.
+
+    Raises Refused when `top` is not there, StoreUnavailable.
+    """
+    try:
+        session.commit(Write(Create(folder)))
+    except Refused as refused:
+        if refused.why is Refusal.EXISTS:
+            return
+        if paths.parent(folder) == top:
+            raise
+        ensure_below(session, top, paths.parent(folder))
+        ensure_below(session, top, folder)
+
+
 def below(session: Session, path: str) -> list[Delete]:
     """What deletes everything below `path`, deepest first; nothing if it does not exist."""
     try:

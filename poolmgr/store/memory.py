@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from poolmgr.errors import StoreUnavailable
-from poolmgr.runtime.clock import Clock
+from poolmgr.runtime.clock import Clock, SystemClock
 from poolmgr.store import paths
 from poolmgr.store.tree import (
     Answer,
@@ -52,18 +52,20 @@ class _Znode:
     version: int = 0
     zxid: int = 0
     owner: int = 0
+    created: float = 0.0
     creations: int = 0  # the next sequence number among its children
     children: set[str] = field(default_factory=set)
 
     @property
     def stat(self) -> Stat:
-        return Stat(self.version, self.zxid, self.owner)
+        return Stat(self.version, self.zxid, self.owner, self.created)
 
 
 class MemoryTree:
-    """Znodes by path, and the sessions that are told of changes."""
+    """Znodes by path, and the sessions that are told of changes. `clock`: the server's, so to speak."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self.lock = (
             threading.RLock()
         )  # held while the tree is read or changed, and while sessions are sent that
@@ -176,7 +178,8 @@ class MemoryTree:
             raise Refused(Refusal.EXISTS, path, index)
         parent.creations += 1
         owner = session if operation.ephemeral else 0
-        self._link(path, _Znode(operation.data, zxid=self._zxid, owner=owner))
+        znode = _Znode(operation.data, zxid=self._zxid, owner=owner, created=self._clock.time())
+        self._link(path, znode)
         undos.append(lambda: self._unlink(path))
         return path
 
@@ -354,7 +357,7 @@ class MemoryStore(TreeStore):
     """A `store.api.Store` on a tree of its own, or on one that it shares with others."""
 
     def __init__(self, tree: MemoryTree | None = None, *, clock: Clock | None = None) -> None:
-        self.tree = tree or MemoryTree()
+        self.tree = tree or MemoryTree(clock)
         self._memory = MemorySession(self.tree)
         super().__init__(self._memory, clock=clock, new_id=self.tree.new_id)
 

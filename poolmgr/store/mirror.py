@@ -12,7 +12,7 @@ from typing import Any
 
 from poolmgr.errors import BadRecord
 from poolmgr.model.component import Component, ComponentKind
-from poolmgr.model.image import Build, Upload
+from poolmgr.model.image import Build, ImageOrder, Order, Upload
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest
 from poolmgr.model.snapshot import Snapshot
@@ -24,12 +24,32 @@ from poolmgr.store.tree import Stat
 
 log = logging.getLogger(__name__)
 
-Record = Node | NodeRequest | Component | Build | Upload
+Record = Node | NodeRequest | Component | Build | Upload | ImageOrder
 
 #: Places whose data matters.
-RECORDS = frozenset({Kind.NODE, Kind.REQUEST, Kind.COMPONENT, Kind.BUILD, Kind.UPLOAD})
-_LOCKS = frozenset({Kind.NODE_LOCK, Kind.REQUEST_LOCK, Kind.ELECTION})
-_CONTENDERS = frozenset({Kind.NODE_CONTENDER, Kind.REQUEST_CONTENDER, Kind.ELECTION_CONTENDER})
+RECORDS = frozenset({Kind.NODE, Kind.REQUEST, Kind.COMPONENT, Kind.ORDER, Kind.BUILD, Kind.UPLOAD})
+#: Those that mean nothing while they have no data: someone's lock brought them back after they were deleted.
+_MAY_BE_EMPTY = frozenset({Kind.NODE, Kind.REQUEST, Kind.BUILD, Kind.UPLOAD})
+_LOCKS = frozenset(
+    {
+        Kind.NODE_LOCK,
+        Kind.REQUEST_LOCK,
+        Kind.ELECTION,
+        Kind.BUILDS_LOCK,
+        Kind.UPLOADS_LOCK,
+        Kind.RECORD_LOCK,
+    }
+)
+_CONTENDERS = frozenset(
+    {
+        Kind.NODE_CONTENDER,
+        Kind.REQUEST_CONTENDER,
+        Kind.ELECTION_CONTENDER,
+        Kind.BUILDS_CONTENDER,
+        Kind.UPLOADS_CONTENDER,
+        Kind.RECORD_CONTENDER,
+    }
+)
 _COMPONENT_KINDS = {kind.value: kind for kind in ComponentKind}
 
 
@@ -47,6 +67,8 @@ def record_of(path: str, data: bytes, stat: Stat) -> Record:
             return decode(Upload, data, image=image, build=build, provider=provider, id=upload, **stamp)
         if kind is Kind.BUILD:
             return decode(Build, data, image=ids[0], id=ids[1], **stamp)
+        if kind is Kind.ORDER:
+            return _order(ids, data, stamp | {"at": stat.created})
         if kind is Kind.COMPONENT and ids[0] in _COMPONENT_KINDS:
             component = decode(Component, data, znode=ids[1], stat_version=stat.version, zxid=stat.zxid)
             return replace(component, kind=_COMPONENT_KINDS[ids[0]])
@@ -55,10 +77,21 @@ def record_of(path: str, data: bytes, stat: Stat) -> Record:
     raise BadRecord(f"{path}: no record is kept here")
 
 
+def _order(ids: tuple[str, ...], data: bytes, stamp: dict[str, Any]) -> ImageOrder:
+    """The order stands by being there. Those of the reference's tools have no data, and so no words."""
+    about = {"image": ids[0], "kind": Order(ids[1]), **stamp}
+    try:
+        return decode(ImageOrder, data or b"{}", **about)
+    except BadRecord:
+        return ImageOrder(**about)
+
+
 def stamped(record: Record, path: str, stat: Stat) -> Record:
     """`record` as it is now that it is stored at `path`."""
     if isinstance(record, Component):
         return replace(record, znode=paths.name(path), stat_version=stat.version, zxid=stat.zxid)
+    if isinstance(record, ImageOrder):
+        return replace(record, at=stat.created, version=stat.version, zxid=stat.zxid)
     return replace(record, id=paths.name(path), version=stat.version, zxid=stat.zxid)
 
 
@@ -69,7 +102,8 @@ class Mirror:
         self.snapshot = Snapshot()
         self.contenders: dict[str, set[str]] = {}  # names, by the path of the lock directory that has some
         self.locks: set[str] = set()  # paths of the lock directories of requests
-        self.empty: dict[str, int] = {}  # versions, by path: nodes and requests without data
+        self.images: set[str] = set()  # paths
+        self.empty: dict[str, int] = {}  # versions, by path: of nodes, requests, builds, uploads without data
         self.owners: dict[str, int] = {}  # sessions, by path of the component
         self._zxids: dict[str, int] = {}  # of every record's data, readable or not
         self._complained: set[str] = set()
@@ -82,10 +116,12 @@ class Mirror:
         before = self._provider(place)
         self._zxids[path] = stat.zxid
         self.empty.pop(path, None)
-        if not data:
+        if not data and place.kind is not Kind.ORDER:
             self._unreadable(place, path)
-            if place.kind in (Kind.NODE, Kind.REQUEST):
+            if place.kind in _MAY_BE_EMPTY:
                 self.empty[path] = stat.version
+            if place.kind in (Kind.BUILD, Kind.UPLOAD):  # it never said anything that could be missed
+                self.snapshot.drop_unreadable_image(place.ids[0], path)
             return self._change(place, before)
         try:
             record = record_of(path, data, stat)
@@ -111,17 +147,26 @@ class Mirror:
         return self._change(place, before)
 
     def created(self, path: str) -> Change | None:
-        """`path` exists; only for what has no record: lock directories and contenders."""
+        """`path` exists; only for what has no record: images, lock directories and contenders."""
         place = paths.place_of(path)
         if place.kind is Kind.REQUEST_LOCK:
             self.locks.add(path)
+        if place.kind is Kind.IMAGE:
+            self.images.add(path)
+            self.snapshot.put_image(place.ids[0])
+            return self._change(place, "")
         if place.kind not in _CONTENDERS:
             return None
-        self.contenders.setdefault(paths.parent(path), set()).add(place.ids[1])
-        if place.kind is Kind.NODE_CONTENDER:
-            self.snapshot.put_node_contender(*place.ids)
-        elif place.kind is Kind.REQUEST_CONTENDER:
-            self.snapshot.put_request_contender(*place.ids)
+        self.contenders.setdefault(paths.parent(path), set()).add(place.ids[-1])
+        match place.kind:
+            case Kind.NODE_CONTENDER:
+                self.snapshot.put_node_contender(*place.ids)
+            case Kind.REQUEST_CONTENDER:
+                self.snapshot.put_request_contender(*place.ids)
+            case Kind.BUILDS_CONTENDER:
+                self.snapshot.put_build_contender(*place.ids)
+            case Kind.UPLOADS_CONTENDER:
+                self.snapshot.put_upload_contender(*place.ids)
         return self._change(place, self._provider(place))
 
     def gone(self, path: str) -> Change | None:
@@ -144,16 +189,28 @@ class Mirror:
             self.owners.pop(path, None)
             if place.ids[0] in _COMPONENT_KINDS:
                 self.snapshot.drop_component(_COMPONENT_KINDS[place.ids[0]], place.ids[1])
-        elif place.kind is Kind.BUILD:
-            self.snapshot.drop_build(*place.ids)
-        elif place.kind is Kind.UPLOAD:
-            self.snapshot.drop_upload(path)
+        else:
+            self._image_gone(place, path)
         return self._change(place, provider)
 
     def known(self) -> set[str]:
-        """Paths of all records and contenders there are, and of the requests' lock directories."""
+        """Paths of all records, images and contenders there are, and of the requests' lock directories."""
         contenders = (f"{lock}/{name}" for lock, names in self.contenders.items() for name in names)
-        return {*self._zxids, *self.locks, *contenders}
+        return {*self._zxids, *self.locks, *self.images, *contenders}
+
+    def _image_gone(self, place: Place, path: str) -> None:
+        match place.kind:
+            case Kind.IMAGE:
+                self.images.discard(path)
+                self.snapshot.drop_image(place.ids[0])
+            case Kind.ORDER:
+                self.snapshot.drop_order(place.ids[0], Order(place.ids[1]))
+            case Kind.BUILD:
+                self.snapshot.drop_build(*place.ids)
+                self.snapshot.drop_unreadable_image(place.ids[0], path)
+            case Kind.UPLOAD:
+                self.snapshot.drop_upload(path)
+                self.snapshot.drop_unreadable_image(place.ids[0], path)
 
     def _put(self, record: Record, path: str, owner: int) -> None:
         match record:
@@ -164,10 +221,14 @@ class Mirror:
             case Component():
                 self.owners[path] = owner
                 self.snapshot.put_component(record)
+            case ImageOrder():
+                self.snapshot.put_order(record)
             case Build():
                 self.snapshot.put_build(record)
+                self.snapshot.drop_unreadable_image(record.image, path)
             case Upload():
                 self.snapshot.put_upload(record)
+                self.snapshot.drop_unreadable_image(record.image, path)
 
     def _unreadable(self, place: Place, path: str) -> None:
         match place.kind:
@@ -179,27 +240,39 @@ class Mirror:
                 self.snapshot.drop_component(_COMPONENT_KINDS[place.ids[0]], place.ids[1])
             case Kind.BUILD:
                 self.snapshot.drop_build(*place.ids)
+                self.snapshot.put_unreadable_image(place.ids[0], path)
             case Kind.UPLOAD:
                 self.snapshot.drop_upload(path)
+                self.snapshot.put_unreadable_image(place.ids[0], path)
 
     def _drop_contender(self, place: Place, lock: str) -> None:
         names = self.contenders.get(lock)
         if names is not None:
-            names.discard(place.ids[1])
+            names.discard(place.ids[-1])
             if not names:
                 del self.contenders[lock]
-        if place.kind is Kind.NODE_CONTENDER:
-            self.snapshot.drop_node_contender(*place.ids)
-        elif place.kind is Kind.REQUEST_CONTENDER:
-            self.snapshot.drop_request_contender(*place.ids)
+        match place.kind:
+            case Kind.NODE_CONTENDER:
+                self.snapshot.drop_node_contender(*place.ids)
+            case Kind.REQUEST_CONTENDER:
+                self.snapshot.drop_request_contender(*place.ids)
+            case Kind.BUILDS_CONTENDER:
+                self.snapshot.drop_build_contender(*place.ids)
+            case Kind.UPLOADS_CONTENDER:
+                self.snapshot.drop_upload_contender(*place.ids)
 
     def _drop_lock(self, place: Place, path: str) -> None:
         self.locks.discard(path)
         self.contenders.pop(path, None)
-        if place.kind is Kind.NODE_LOCK:
-            self.snapshot.drop_node_contender(place.ids[0])
-        elif place.kind is Kind.REQUEST_LOCK:
-            self.snapshot.drop_request_contender(place.ids[0])
+        match place.kind:
+            case Kind.NODE_LOCK:
+                self.snapshot.drop_node_contender(place.ids[0])
+            case Kind.REQUEST_LOCK:
+                self.snapshot.drop_request_contender(place.ids[0])
+            case Kind.BUILDS_LOCK:
+                self.snapshot.drop_build_contender(place.ids[0])
+            case Kind.UPLOADS_LOCK:
+                self.snapshot.drop_upload_contender(*place.ids)
 
     def _provider(self, place: Place) -> str:
         if place.kind not in (Kind.NODE, Kind.NODE_CONTENDER):
@@ -213,7 +286,7 @@ class Mirror:
             return None
         if kind is ChangeKind.NODE:
             return Change(kind, place.ids[0], self._provider(place) or provider_before)
-        return Change(kind, place.ids[0] if kind is ChangeKind.REQUEST else place.ids[-1])
+        return Change(kind, place.ids[-1] if kind is ChangeKind.COMPONENT else place.ids[0])
 
 
 # Lock directories are no news by themselves: what is, is who contends in them.
@@ -223,6 +296,11 @@ _CHANGES = {
     Kind.REQUEST: ChangeKind.REQUEST,
     Kind.REQUEST_CONTENDER: ChangeKind.REQUEST,
     Kind.COMPONENT: ChangeKind.COMPONENT,
+    Kind.IMAGE: ChangeKind.IMAGE,
+    Kind.ORDER: ChangeKind.IMAGE,
     Kind.BUILD: ChangeKind.IMAGE,
     Kind.UPLOAD: ChangeKind.IMAGE,
+    Kind.BUILDS_CONTENDER: ChangeKind.IMAGE,
+    Kind.UPLOADS_CONTENDER: ChangeKind.IMAGE,
+    Kind.RECORD_CONTENDER: ChangeKind.IMAGE,
 }

@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from poolmgr.model.component import ComponentKind
+from poolmgr.model.image import Order
 
 REQUESTS = "/nodepool/requests"
 REQUEST_LOCKS = "/nodepool/requests-lock"
@@ -26,6 +27,9 @@ ROOTS = (COMPONENTS, IMAGES, NODES, REQUESTS, REQUEST_LOCKS, ELECTIONS)
 
 #: A contender's name ends so (zookeeper.md 4); the sequence turns negative after 2^31 children.
 _CONTENDER = re.compile(r"__lock__(-?\d{10})$")
+#: What ZooKeeper takes in no path, and the slash.
+_UNUSABLE = re.compile("[/\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff]")
+_ORDERS = frozenset(order.value for order in Order)
 
 
 class Kind(enum.Enum):
@@ -42,9 +46,17 @@ class Kind(enum.Enum):
     COMPONENT = enum.auto()  # (kind, znode)
     ELECTION = enum.auto()  # (name)
     ELECTION_CONTENDER = enum.auto()  # (name, contender)
-    IMAGE_FOLDER = enum.auto()  # any level between the root and the records
+    IMAGE = enum.auto()  # (image)
+    ORDER = enum.auto()  # (image, name of the order)
+    IMAGE_FOLDER = enum.auto()  # any other level between the root and the records
+    BUILDS_LOCK = enum.auto()  # (image)
+    BUILDS_CONTENDER = enum.auto()  # (image, contender)
     BUILD = enum.auto()  # (image, build)
+    UPLOADS_LOCK = enum.auto()  # (image, build, provider)
+    UPLOADS_CONTENDER = enum.auto()  # (image, build, provider, contender)
     UPLOAD = enum.auto()  # (image, build, provider, upload)
+    RECORD_LOCK = enum.auto()  # of one build (image, build) or upload (image, build, provider, upload)
+    RECORD_CONTENDER = enum.auto()  # (ids of its RECORD_LOCK, contender)
     OTHER = enum.auto()  # nothing a snapshot shows
 
 
@@ -83,6 +95,15 @@ def election(name: str) -> str:
     return f"{ELECTIONS}/{name}"
 
 
+def order(image: str, kind: Order) -> str:
+    return f"{IMAGES}/{image}/{kind.value}"
+
+
+def builds(image: str) -> str:
+    """The directory of an image's builds."""
+    return f"{IMAGES}/{image}/builds"
+
+
 def build(image: str, build_id: str) -> str:
     return f"{IMAGES}/{image}/builds/{build_id}"
 
@@ -90,6 +111,16 @@ def build(image: str, build_id: str) -> str:
 def uploads(image: str, build_id: str, provider: str) -> str:
     """The directory of a build's uploads to one provider."""
     return f"{build(image, build_id)}/providers/{provider}/images"
+
+
+def lock(path: str) -> str:
+    """The lock directory of a record, or of a directory of records."""
+    return f"{path}/lock"
+
+
+def usable(name: str) -> bool:
+    """Whether a path may have `name` as a part: ZooKeeper refuses some, and `lock` means something else."""
+    return name not in ("", ".", "..", "lock") and not _UNUSABLE.search(name)
 
 
 def parent(path: str) -> str:
@@ -161,10 +192,14 @@ def _in_elections(ids: list[str]) -> Place:
 
 def _in_images(ids: list[str]) -> Place:
     # <image> / builds / <build> / providers / <provider> / images / <upload>
-    if len(ids) > 7 or "lock" in (*ids[2:3], *ids[6:7]):
+    if len(ids) == 2 and ids[1] in _ORDERS:
+        return Place(Kind.ORDER, (ids[0], ids[1]))
+    if "lock" in ids[2:]:
+        return _in_image_locks(ids)
+    if len(ids) > 7 or not _named_so(ids):
         return _OTHER
-    if any(ids[i] != word for i, word in ((1, "builds"), (3, "providers"), (5, "images")) if i < len(ids)):
-        return _OTHER
+    if len(ids) == 1:
+        return Place(Kind.IMAGE, (ids[0],))
     if len(ids) == 3:
         return Place(Kind.BUILD, (ids[0], ids[2]))
     if len(ids) == 7:
@@ -172,6 +207,31 @@ def _in_images(ids: list[str]) -> Place:
     return Place(Kind.IMAGE_FOLDER)
 
 
+def _in_image_locks(ids: list[str]) -> Place:
+    end = ids.index("lock", 2)
+    kinds = _IMAGE_LOCKS.get(end)
+    if kinds is None or not _named_so(ids[:end]):
+        return _OTHER
+    guarded = tuple(ids[:end:2])  # each second part is a name, the others are words
+    if len(ids) == end + 1:
+        return Place(kinds[0], guarded)
+    if len(ids) == end + 2 and sequence_of(ids[-1]):
+        return Place(kinds[1], (*guarded, ids[-1]))
+    return _OTHER
+
+
+def _named_so(ids: list[str]) -> bool:
+    """Whether the directories down to here have the names that they must have."""
+    return all(ids[i] == word for i, word in ((1, "builds"), (3, "providers"), (5, "images")) if i < len(ids))
+
+
+#: By depth of the lock directory: its kind, and that of who contends in it.
+_IMAGE_LOCKS = {
+    2: (Kind.BUILDS_LOCK, Kind.BUILDS_CONTENDER),
+    3: (Kind.RECORD_LOCK, Kind.RECORD_CONTENDER),
+    6: (Kind.UPLOADS_LOCK, Kind.UPLOADS_CONTENDER),
+    7: (Kind.RECORD_LOCK, Kind.RECORD_CONTENDER),
+}
 _READERS = {
     "requests": _in_requests,
     "requests-lock": _in_request_locks,

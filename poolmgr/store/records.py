@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TypeVar
 
 from poolmgr.errors import Conflict, RecordGone, StoreError
+from poolmgr.model.image import Build, ImageOrder, Upload
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest
 from poolmgr.store.codec import encode
 from poolmgr.store.mirror import record_of
 from poolmgr.store.tree import Check, Operation, Refusal, Refused, Session, SetData, Stat, Write
 
-R = TypeVar("R", Node, NodeRequest)
+R = TypeVar("R", Node, NodeRequest, Build, Upload, ImageOrder)
 
 
 def read(session: Session, path: str, kind: type[R]) -> R:

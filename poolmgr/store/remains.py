@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from poolmgr.store import paths
 from poolmgr.store.paths import Kind
 
-#: Directories that stay, as the reference leaves them; what is in them is another matter.
-_FOLDERS = frozenset({Kind.ROOT, Kind.COMPONENT_KIND, Kind.ELECTION, Kind.IMAGE_FOLDER})
+#: Directories that stay, as the reference leaves them; what is in them is another matter. An order does not stay:
+#: someone waits for what he ordered, or has forgotten it.
+_FOLDERS = frozenset(
+    {Kind.ROOT, Kind.COMPONENT_KIND, Kind.ELECTION, Kind.IMAGE, Kind.IMAGE_FOLDER, Kind.BUILDS_LOCK}
+)
 _OURS = frozenset({paths.parent(paths.DEPLOYMENT), paths.DEPLOYMENT})
 
 

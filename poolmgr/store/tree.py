@@ -25,6 +25,7 @@ class Stat(NamedTuple):
     version: int
     zxid: int  # of the last change of the data (mzxid)
     owner: int  # the session of an ephemeral znode, 0 for others
+    created: float = 0.0  # epoch seconds of the server
 
 
 class Create(NamedTuple):

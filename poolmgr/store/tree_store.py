@@ -15,17 +15,17 @@ from typing import TypeVar
 
 from poolmgr.errors import LockLost, StoreUnavailable
 from poolmgr.model.component import Component, ComponentKind
-from poolmgr.model.image import Upload
+from poolmgr.model.image import Build, ImageOrder, Order, Upload
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.runtime.clock import Clock, SystemClock
-from poolmgr.store import paths
+from poolmgr.store import image_data, paths
 from poolmgr.store.api import Change, ChangeKind, Election, Lock
 from poolmgr.store.cache import Cache
-from poolmgr.store.codec import encode
 from poolmgr.store.elections import Elections
 from poolmgr.store.folders import below, ensure
+from poolmgr.store.images import Images
 from poolmgr.store.locks import HeldLock, Locks
 from poolmgr.store.nodes import Nodes
 from poolmgr.store.registry import Registry
@@ -39,6 +39,7 @@ _FOLDERS = (
     paths.REQUESTS,
     paths.REQUEST_LOCKS,
     paths.NODES,
+    paths.IMAGES,
     *(paths.component(kind) for kind in ComponentKind),
 )
 _CACHES = {"node": paths.NODES, "request": paths.REQUESTS, "image": paths.IMAGES}
@@ -62,6 +63,7 @@ class TreeStore:
         self._locks = Locks(session, self._cache, clock, new_id)
         self._nodes = Nodes(session, self._cache, self._locks)
         self._requests = Requests(session, self._cache, self._locks, self._nodes)
+        self._images = Images(session, self._cache, self._locks)
         self._registry = Registry(session, self._cache)
         self._elections = Elections(session, self._cache, self._locks, lambda: self.connected)
         self._state = threading.Lock()  # taken by the session's own thread too: never hold it during a call
@@ -196,8 +198,10 @@ class TreeStore:
 
     def _purge(self, path: str, version: int) -> bool:
         """Whether `path` is gone by our doing: nobody contends for its lock, and it still has no data."""
-        if self._cache.contenders(f"{path}/lock"):
+        if self._cache.contenders(paths.lock(path)):
             return False
+        if path.startswith(f"{paths.IMAGES}/"):
+            return self._images.purge(path, version)
         try:
             data, stat = self._session.get(path)
             if data or stat.version != version:
@@ -225,15 +229,51 @@ class TreeStore:
     def elect(self, name: str, identifier: str) -> Election:
         return self._elections.elect(name, identifier)
 
-    # Images, and what is ours alone
+    # Images
 
-    def create_upload(self, upload: Upload) -> Upload:
-        folder = paths.uploads(upload.image, upload.build, upload.provider)
-        ensure(self._session, folder)
-        write = Write(Create(f"{folder}/", encode(upload), sequence=True, record=upload))
-        self._in_order(lambda: self._session.commit(write))
-        created: Upload = write.stored[write.results[0].path]
-        return created
+    def order_image(self, order: ImageOrder) -> ImageOrder:
+        return self._images.order(order)
+
+    def withdraw_order(self, image: str, kind: Order) -> bool:
+        return self._images.withdraw(image, kind)
+
+    def lock_builds(self, image: str) -> Lock:
+        return self._images.lock_builds(image)
+
+    def create_build(self, build: Build, lock: Lock) -> Build:
+        return self._images.create_build(build, _held(lock))
+
+    def save_build(self, build: Build, lock: Lock | None = None) -> Build:
+        return self._images.save_build(build, _ours(lock))
+
+    def delete_build(self, build: Build) -> None:
+        self._images.delete_build(build)
+
+    def lock_uploads(self, image: str, build_id: str, provider: str) -> Lock:
+        return self._images.lock_uploads(image, build_id, provider)
+
+    def create_upload(self, upload: Upload, lock: Lock | None = None) -> Upload:
+        return self._images.create_upload(upload, _ours(lock))
+
+    def read_upload(self, path: str) -> Upload:
+        return self._images.read_upload(path)
+
+    def save_upload(self, upload: Upload, lock: Lock | None = None) -> Upload:
+        return self._images.save_upload(upload, _ours(lock))
+
+    def lock_upload(self, upload: Upload) -> tuple[Lock, Upload]:
+        return self._images.lock_upload(upload)
+
+    def delete_upload(self, upload: Upload, lock: Lock | None = None) -> None:
+        self._images.delete_upload(upload, _ours(lock))
+
+    def image_data(self) -> dict[str, str]:
+        return image_data.exported(self._session)
+
+    def restore_image_data(self, data: Mapping[str, str]) -> int:
+        return self._in_order(lambda: image_data.restore(self._session, data))
+
+    # What is ours alone
 
     def deployment(self) -> str:
         while True:

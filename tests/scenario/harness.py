@@ -244,7 +244,7 @@ class Site:
         self.clock = FakeClock()
         self.world = World(sim_config({"seed": seed, "clouds": dict(clouds)}), self.clock.time)
         self.cloud_options = cloud_options or {}
-        self.tree = MemoryTree()
+        self.tree = MemoryTree(self.clock)
         self.providers = {one.name: one for one in providers}
         names = {n for p in self.providers.values() for pool in p.pools.values() for n in pool.labels}
         self.labels = {n: Label(name=n) for n in names} | {one.name: one for one in labels}

@@ -112,7 +112,7 @@ def translated(error: Exception, path: str, index: int) -> Refused | StoreUnavai
 
 
 def _stat(stat: ZnodeStat) -> Stat:
-    return Stat(stat.version, stat.mzxid, stat.ephemeralOwner)
+    return Stat(stat.version, stat.mzxid, stat.ephemeralOwner, stat.ctime / 1000)
 
 
 def data_of(value: tuple[bytes | None, ZnodeStat]) -> tuple[bytes, Stat]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from poolmgr.errors import BadRecord
 from poolmgr.model.component import Component, ComponentKind, ComponentState
-from poolmgr.model.image import Build, BuildState, Upload, UploadState
+from poolmgr.model.image import Build, BuildState, ImageOrder, Order, Upload, UploadState
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.store.codec import decode, encode
@@ -292,3 +292,25 @@ def test_every_record_has_a_default_for_each_key_but_state():
         assert "state" in names
     assert decode(Build, b'{"state": "failed"}').state is BuildState.FAILED
     assert decode(Upload, b'{"state": "uploading"}').state is UploadState.UPLOADING
+
+
+@pytest.mark.parametrize(("kind", "keys"), [(Build, 5), (Upload, 8)])
+def test_what_is_ours_alone_is_left_out_while_it_says_nothing(kind, keys):
+    record = kind(state=kind().state, state_time=1.0)
+    assert len(written(record)) == keys  # as nodepool-builder writes them
+    said = replace(record, reason="why", failures=2, duration=0.0)
+    assert written(said).keys() - written(record).keys() == {"reason", "failures", "duration"}
+    assert decode(kind, encode(said)) == said
+
+
+def test_files_of_a_build_and_providers_without_it_survive():
+    files = {"raw": {"size": 7, "sha256": "ab"}}
+    build = Build(formats="raw", files=files, withdrawn=("north",))
+    read = decode(Build, encode(build))
+    assert (read.files, read.withdrawn, read.file("raw").size) == (files, ("north",), 7)
+    assert written(Build()).keys().isdisjoint({"files", "withdrawn"})
+
+
+def test_an_order_without_words_has_no_keys():
+    assert written(ImageOrder(image="i", kind=Order.PAUSE, at=5.0, version=3)) == {}
+    assert written(ImageOrder(by="me@here")) == {"by": "me@here"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from poolmgr.model.component import ComponentKind
-from poolmgr.model.image import Upload
+from poolmgr.model.image import Order, Upload
 from poolmgr.store import paths
 from poolmgr.store.paths import Kind, place_of
 
 CONTENDER = "0123456789abcdef0123456789abcdef__lock__0000000001"
+UPLOADS = paths.uploads("img", "b1", "p")
 
 
 @pytest.mark.parametrize(
@@ -30,13 +31,28 @@ CONTENDER = "0123456789abcdef0123456789abcdef__lock__0000000001"
         (paths.build("img", "b1"), Kind.BUILD, ("img", "b1")),
         (f"{paths.uploads('img', 'b1', 'p')}/0000000001", Kind.UPLOAD, ("img", "b1", "p", "0000000001")),
         (paths.uploads("img", "b1", "p"), Kind.IMAGE_FOLDER, ()),
-        ("/nodepool/images/img", Kind.IMAGE_FOLDER, ()),
-        ("/nodepool/images/img/builds", Kind.IMAGE_FOLDER, ()),
-        ("/nodepool/images/img/builds/lock", Kind.OTHER, ()),
-        ("/nodepool/images/img/builds/b1/lock", Kind.OTHER, ()),
-        (f"{paths.uploads('img', 'b1', 'p')}/lock", Kind.OTHER, ()),
-        (f"{paths.uploads('img', 'b1', 'p')}/0000000001/lock", Kind.OTHER, ()),
-        ("/nodepool/images/img/pause", Kind.OTHER, ()),
+        ("/nodepool/images/img", Kind.IMAGE, ("img",)),
+        (paths.order("img", Order.PAUSE), Kind.ORDER, ("img", "pause")),
+        (paths.order("img", Order.BUILD), Kind.ORDER, ("img", "request-build")),
+        ("/nodepool/images/img/other", Kind.OTHER, ()),
+        (paths.builds("img"), Kind.IMAGE_FOLDER, ()),
+        ("/nodepool/images/img/builds/lock", Kind.BUILDS_LOCK, ("img",)),
+        (f"/nodepool/images/img/builds/lock/{CONTENDER}", Kind.BUILDS_CONTENDER, ("img", CONTENDER)),
+        ("/nodepool/images/img/builds/lock/other", Kind.OTHER, ()),
+        ("/nodepool/images/img/other/lock", Kind.OTHER, ()),
+        (paths.lock(paths.build("img", "b1")), Kind.RECORD_LOCK, ("img", "b1")),
+        (f"{paths.build('img', 'b1')}/lock/{CONTENDER}", Kind.RECORD_CONTENDER, ("img", "b1", CONTENDER)),
+        (f"{paths.build('img', 'b1')}/lock/{CONTENDER}/more", Kind.OTHER, ()),
+        (f"{paths.build('img', 'b1')}/providers", Kind.IMAGE_FOLDER, ()),
+        (f"{paths.build('img', 'b1')}/providers/lock", Kind.OTHER, ()),
+        (f"{UPLOADS}/lock", Kind.UPLOADS_LOCK, ("img", "b1", "p")),
+        (f"{UPLOADS}/lock/{CONTENDER}", Kind.UPLOADS_CONTENDER, ("img", "b1", "p", CONTENDER)),
+        (f"{UPLOADS}/0000000001/lock", Kind.RECORD_LOCK, ("img", "b1", "p", "0000000001")),
+        (
+            f"{UPLOADS}/0000000001/lock/{CONTENDER}",
+            Kind.RECORD_CONTENDER,
+            ("img", "b1", "p", "0000000001", CONTENDER),
+        ),
         ("/nodepool/requests/lock", Kind.OTHER, ()),
         ("/nodepool/nodes/lock", Kind.OTHER, ()),
         ("/nodepool/nodes/1/lock/something", Kind.OTHER, ()),
@@ -73,3 +89,13 @@ def test_who_contends_is_told_by_the_name(name, sequence):
 def test_an_upload_has_the_path_that_its_record_says():
     upload = Upload(image="img", build="b1", provider="p", id="0000000001")
     assert upload.path == f"{paths.uploads('img', 'b1', 'p')}/0000000001"
+
+
+@pytest.mark.parametrize("name", ["ubuntu-noble", "a b", "ü", "...", "locks", "1"])
+def test_most_names_may_be_part_of_a_path(name):
+    assert paths.usable(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "lock", "a/b", "a\n", "\x00", "\x7f", "\ue000", "\ufffe"])
+def test_names_that_zookeeper_refuses_or_that_mean_something_else_may_not(name):
+    assert not paths.usable(name)
