@@ -164,9 +164,7 @@ def _scheduled(
     if newest is None:
         return _first(snapshot, image.name, formats)
     if set(formats) - set(newest.format_names):
-        if (
-            newest.builder_id != facts.builder_id
-        ):  # else two builders with other formats would take turns for ever
+        if newest.builder_id != facts.builder_id:  # two builders with other formats would take turns for ever
             formats = tuple(sorted({*formats, *newest.format_names}))
         return BuildDue(image=image.name, cause=Cause.FORMAT, formats=formats)
     answer = _by_time(image.build, newest, tuning, now)

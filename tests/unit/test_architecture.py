@@ -174,6 +174,9 @@ def test_a_library_is_imported_only_by_its_owner(library):
     assert complaints == []
 
 
+CALENDAR = ("policy.schedule", "datetime")  # cronsim counts in datetimes; the time comes by argument
+
+
 def test_judging_does_no_io_and_reads_no_clock():
     never = {"time", "datetime", "logging", "os", "socket", "threading", "pathlib", "asyncio"}
     complaints = [
@@ -181,7 +184,7 @@ def test_judging_does_no_io_and_reads_no_clock():
         for m in modules()
         if m.room in {"policy", "model"}
         for name, line in imports(m)
-        if name.split(".")[0] in never
+        if name.split(".")[0] in never and (m.name, name.split(".")[0]) != CALENDAR
     ]
     assert complaints == []
 

@@ -111,6 +111,10 @@ def test_a_build_from_the_future_is_not_the_newest_for_ever():
     assert ask(ahead, files=here(1)).build == ahead  # better than none
 
 
+def test_a_record_that_is_ready_and_names_no_image_serves_nobody():
+    assert isinstance(ask(NEWEST, upload(99, external_id=None)), UploadDue)
+
+
 # Withdrawn
 
 
@@ -318,5 +322,5 @@ def test_whatever_the_records_say(builds, uploads, files, locked, pause):
         assert not listed[answer.image].pause
         assert answer.build.state is BuildState.READY
         assert "qcow2" in local[answer.image, answer.build.id]
-        assert all(u.state is not READY for u in there)
+        assert all(u.state is not READY or not u.external_id for u in there)
         assert answer.resume is None or answer.resume in there
