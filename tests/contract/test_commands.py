@@ -10,8 +10,12 @@ import pytest
 
 from poolmgr.cli import main
 from poolmgr.config.load import load
+from poolmgr.model.cloud_image import ImageOwner
+from poolmgr.model.image import Build, BuildState, Upload, UploadState
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest
+from poolmgr.simcloud.images import NewImage
+from poolmgr.simcloud.server import running
 from poolmgr.wiring import open_store
 from tests.scripted_launcher import ScriptedLauncher
 from tests.sites import eventually
@@ -68,6 +72,23 @@ class Place:
         )
         self.store.unlock(lock)
         return node
+
+    def add_build(self, build_id):
+        """A ready build of debian with a ready upload to north."""
+        lock = self.store.lock_builds("debian")
+        build = Build(image="debian", id=build_id, state=BuildState.READY, state_time=time.time())
+        self.store.create_build(build, lock)
+        self.store.unlock(lock)
+        return self.store.create_upload(
+            Upload(
+                image="debian",
+                build=build_id,
+                provider="north",
+                state=UploadState.READY,
+                state_time=time.time(),
+                external_id=f"img-{build_id}",
+            )
+        )
 
     def waiting(self):
         with self.store.reading() as snapshot:
@@ -212,3 +233,83 @@ def test_a_failed_request_exits_with_1(place):
     assert process.returncode == 1
     assert "declined by pool-a" in errors
     assert place.waiting() == []
+
+
+IMAGES = """\
+diskimages: [{name: debian, formats: [raw]}]
+providers: [{name: north, driver: openstack, cloud: north, rate: 0, diskimages: [{name: debian}]}]
+"""
+
+
+@pytest.fixture
+def image_place(place):
+    with place.config.open("a") as config:
+        config.write(IMAGES)
+    return place
+
+
+def test_orders_about_an_image_are_given_shown_and_taken_back(image_place):
+    place = image_place
+    place.run("image-pause", "debian", "--reason", "mirror")
+    _, errors = place.run("image-build", "debian", "--reason", "CVE")
+    assert "(mirror)" in errors
+    (status,) = json.loads(place.run("image-status", "--json")[0])
+    assert (status["paused"], status["build_request"], status["request_reason"]) == (True, "pending", "CVE")
+    assert abs(status["build_request_age"] - time.time()) < 3600
+    assert "| debian | pending | 00:00:" in place.run("dib-request-list")[0]
+    place.run("image-build", "--cancel", "debian")
+    place.run("image-unpause", "debian")
+    (status,) = json.loads(place.run("image-status", "--json")[0])
+    assert (status["paused"], status["build_request"]) == (False, None)
+
+
+def test_builds_and_uploads_are_shown_and_marked(image_place):
+    place = image_place
+    place.add_build("0f")
+    place.add_build("10")
+    assert "| debian-10 | debian |" in place.run("dib-image-list")[0]
+    (row,) = json.loads(place.run("image-delete", "--image", "debian", "--newest", "--yes", "--json")[0])
+    assert (row["id"], row["state"]) == ("10", "deleting")
+    place.run("dib-image-delete", "debian-0f")
+    states = {r["id"]: r["state"] for r in json.loads(place.run("dib-image-list", "--json")[0])}
+    assert states == {"debian-0f": "deleting", "debian-10": "ready"}
+    assert [r["state"] for r in json.loads(place.run("image-list", "--json")[0])] == ["ready", "deleting"]
+
+
+def test_image_records_survive_the_loss_of_zookeeper(image_place, tmp_path, zookeeper_server):
+    place = image_place
+    upload = place.add_build("0f")
+    place.run("image-pause", "debian")
+    place.run("export-image-data", str(tmp_path / "backup"))
+    emptied = tmp_path / "emptied.yaml"
+    chroot = f"{place.config.read_text().split('chroot: ')[1].split('}')[0]}-emptied"
+    emptied.write_text(CONFIG.format(port=zookeeper_server.partition(":")[2], chroot=chroot) + IMAGES)
+    place.config = emptied
+    place.run("import-image-data", str(tmp_path / "backup"))
+    (row,) = json.loads(place.run("image-list", "--json")[0])
+    assert (row["upload_id"], row["external_id"], row["state"]) == (upload.id, "img-0f", "ready")
+    assert json.loads(place.run("image-status", "--json")[0])[0]["paused"] is True
+    rows = json.loads(place.run("import-image-data", "--dry-run", "--json", str(tmp_path / "backup"))[0])
+    assert {row["action"] for row in rows} == {"same"}
+
+
+def test_alien_images_of_a_cloud_are_found_and_deleted(image_place, tmp_path, monkeypatch):
+    place = image_place
+    ours = ImageOwner(
+        provider="north", image="debian", build="0e", upload="0000000001", deployment=place.store.deployment()
+    )
+    theirs = ImageOwner(provider="north", image="debian", build="0e", upload="1", deployment="e" * 32)
+    with running({"ssh": {"enabled": False}, "clouds": {"north": {}}}) as sim:
+        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(sim.write_clouds_yaml(tmp_path / "clouds.yaml")))
+        far = sim.world.clouds["north"]
+        with far.lock:
+            for name, owner in (("left", ours), ("other's", theirs)):
+                far.images.create(NewImage(name=name, properties=owner.properties()))
+        found = json.loads(place.run("alien-image-list", "--json")[0])
+        assert [(row["name"], row["stays"]) for row in found] == [
+            ("left", None),
+            ("other's", "of another deployment"),
+        ]
+        place.run("alien-image-list", "north", "--delete", "--yes")
+        left = json.loads(place.run("alien-image-list", "--json")[0])
+        assert [row["name"] for row in left] == ["other's"]
