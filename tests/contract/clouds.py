@@ -124,15 +124,16 @@ def openstack_cloud(
     *,
     rate: float = 0.0,
     settings: Mapping[str, Any] | None = None,
+    name: str = "north",
     **more: Any,
 ) -> OpenStackCloud:
     """The layer on a running simcloud. `settings` replace some of those of its clouds.yaml."""
     with TemporaryDirectory() as directory:
         file = sim.write_clouds_yaml(Path(directory) / "clouds.yaml")
-        read = load_clouds(paths=[str(file)], environ={}).get("north", None)
+        read = load_clouds(paths=[str(file)], environ={}).get(name, None)
     options = {"rng": random.Random(7), "timeouts": TIMEOUTS, "reachable_v6": True, **more}
     wanted = replace(read, **(settings or {}))
-    return OpenStackCloud("north", wanted, region=None, rate=rate, clock=clock, deployment="d-1", **options)
+    return OpenStackCloud(name, wanted, region=None, rate=rate, clock=clock, deployment="d-1", **options)
 
 
 @contextmanager

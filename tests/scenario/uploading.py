@@ -31,7 +31,7 @@ from poolmgr.simcloud.faults import Fault, FaultKind
 from poolmgr.simcloud.things import Image
 from poolmgr.simcloud.world import World
 from poolmgr.store.memory import MemoryStore, MemoryTree
-from tests.fakes import FakeClock, InlineExecutor
+from tests.fakes import EPOCH, FakeClock, InlineExecutor
 from tests.scenario.harness import Fuse, Fused, FusedCalls
 
 CONTENT = bytes(range(256)) * 40
@@ -91,12 +91,10 @@ class Uploader:
         self.memory.start()
         store: Any = Fused(self.memory, self.fuse, STORE_ACTS)
         self.store = store
-        self.clouds: dict[str, SimulatedCloud] = {}
+        self.clouds: dict[str, Any] = {}
         self.providers: dict[str, ImageProvider] = {}
         for name in site.world.clouds:
-            far = site.world.clouds[name]
-            cloud = SimulatedCloud(far, clock=site.clock, calls=FusedCalls(far, self.fuse))
-            self.clouds[name] = cloud
+            cloud = self.clouds[name] = site.connect(name, self.fuse, self.memory.deployment())
             self.providers[name] = ImageProvider(
                 name=name,
                 cloud=name,
@@ -163,15 +161,16 @@ class UploadSite:
         providers: Iterable[OpenStackProvider] | None = None,
         image: DiskImage | None = None,
         tuning: ImageTuning = TUNING,
+        epoch: float = EPOCH,
         **settings: Any,
     ) -> None:
         """`shapes`: by name of cloud and provider, its shape or all that its configuration says."""
         self.directory = directory
-        self.clock = FakeClock()
+        self.clock = FakeClock(epoch)
         told = {
             name: {"shape": x} if isinstance(x, str) else x for name, x in (shapes or {"one": "nat"}).items()
         }
-        self.world = World(sim_config({"seed": 1, "clouds": told}), self.clock.time)
+        self.world = self.open_world({"seed": 1, "ssh": {"enabled": False}, "clouds": told})
         self.tree = MemoryTree(self.clock)
         self.tuning = tuning
         self.canaries: dict[str, ScriptedCanary] = {}
@@ -186,6 +185,14 @@ class UploadSite:
         self.client = MemoryStore(self.tree, clock=self.clock)
         self.client.start()
         self.processes: list[Uploader] = []
+
+    def open_world(self, config: Mapping[str, Any]) -> World:
+        return World(sim_config(config), self.clock.time)
+
+    def connect(self, name: str, fuse: Fuse, deployment: str) -> Any:
+        """The provider's cloud as a process sees it."""
+        far = self.world.clouds[name]
+        return SimulatedCloud(far, clock=self.clock, calls=FusedCalls(far, fuse))
 
     def start(self, fuse: Fuse | None = None, **more: Any) -> Uploader:
         process = Uploader(self, fuse=fuse, **more)
@@ -258,10 +265,14 @@ class UploadSite:
 
     def strike(self, kind: str, cloud: str = "one", **more: Any) -> None:
         operations = more.pop("operations", ())
-        self.world.clouds[cloud].faults.add(Fault(kind=FaultKind(kind), operations=tuple(operations), **more))
+        far = self.world.clouds[cloud]
+        with far.lock:
+            far.faults.add(Fault(kind=FaultKind(kind), operations=tuple(operations), **more))
 
     def calm(self, cloud: str = "one") -> None:
-        self.world.clouds[cloud].faults.clear()
+        far = self.world.clouds[cloud]
+        with far.lock:
+            far.faults.clear()
 
     # Looking
 
@@ -280,12 +291,16 @@ class UploadSite:
         return len(self.uploads(UploadState.READY)) == count
 
     def images(self, cloud: str = "one") -> list[Image]:
-        self.world.clouds[cloud].timeline.settle()
-        return [image for image in self.world.clouds[cloud].images.images.values() if image.mine]
+        far = self.world.clouds[cloud]
+        with far.lock:
+            far.timeline.settle()
+            return [image for image in far.images.images.values() if image.mine]
 
     def objects(self, cloud: str = "one") -> list[str]:
-        containers = self.world.clouds[cloud].objects.containers.items()
-        return [f"{container}/{name}" for container, held in containers for name in held]
+        far = self.world.clouds[cloud]
+        with far.lock:
+            containers = far.objects.containers.items()
+            return [f"{container}/{name}" for container, held in containers for name in held]
 
     def locks(self) -> list[str]:
         return [path for path in self.tree.paths() if "__lock__" in path]
