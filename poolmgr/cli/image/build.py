@@ -13,6 +13,7 @@ from poolmgr.errors import Refused
 from poolmgr.model.component import ComponentKind
 from poolmgr.model.image import BuildState, ImageOrder, Order
 from poolmgr.model.snapshot import Snapshot
+from poolmgr.policy.image_orders import given_after
 from poolmgr.store.api import Store
 
 DESCRIPTION = """\
@@ -63,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
 
 def failed_since(snapshot: Snapshot, order: ImageOrder) -> bool:
     """Whether a build has failed since the order was given; builders then wait, and a new order ends that."""
-    builds = snapshot.builds_of(order.image)
-    return any(b.state is BuildState.FAILED and b.state_time >= order.at for b in builds)
+    failed = (b for b in snapshot.builds_of(order.image) if b.state is BuildState.FAILED)
+    return any(not given_after(order, build) for build in failed)
 
 
 def require_buildable(settings: Settings, image: str) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 
 from poolmgr.cli import session
 from poolmgr.cli.commandline import Subcommands, add_command, add_json
-from poolmgr.cli.image.marking import mark_build, mark_each, reason_text
+from poolmgr.cli.image.marking import booting, mark_build, mark_each, reason_text, tell_booting
 from poolmgr.cli.person import confirm, counted, did_you_mean
 from poolmgr.cli.table import ask_about, print_rows
 from poolmgr.errors import Refused
@@ -64,13 +63,10 @@ def run(args: argparse.Namespace) -> int:
         marked, all_of_them = mark_each(found, lambda b: mark_build(store, b, reason, now=time.time()))
         with store.reading() as snapshot:
             rows = rows_of(snapshot, marked)
+            busy = [(build, _booting(snapshot, build)) for build in marked]
     print_rows(rows, BUILD_COLUMNS, as_json=args.json, now=time.time())
-    for row in rows:
-        if row["nodes"]:
-            print(
-                f"build {row['id']}: {counted(row['nodes'], 'node')} of it left, it goes after them",
-                file=sys.stderr,
-            )
+    for build, count in busy:
+        tell_booting(f"build {build.name}", count)
     return 0 if all_of_them else 1
 
 
@@ -92,3 +88,7 @@ def chosen(snapshot: Snapshot, args: argparse.Namespace) -> list[Build]:
         known = {build.name for build in snapshot.builds()}
         raise Refused(f"build {args.id} not found", remedy=did_you_mean(args.id, known))
     return [build]
+
+
+def _booting(snapshot: Snapshot, build: Build) -> int:
+    return sum(booting(snapshot, upload) for upload in snapshot.uploads_of(build.image, build.id))

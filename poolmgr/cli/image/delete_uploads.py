@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterable
 
 from poolmgr.cli import session
 from poolmgr.cli.commandline import Subcommands, add_command, add_json
-from poolmgr.cli.image.marking import mark_each, mark_upload, reason_text
+from poolmgr.cli.image.marking import booting, mark_each, mark_upload, reason_text, tell_booting, upload_text
 from poolmgr.cli.person import confirm, counted, did_you_mean
 from poolmgr.cli.table import ask_about, print_rows
 from poolmgr.errors import Refused
@@ -19,8 +18,8 @@ from poolmgr.web.image_views import UPLOAD_COLUMNS, upload_row
 from poolmgr.web.views import Row
 
 DESCRIPTION = """\
-Mark uploads for deletion; a builder then deletes the images in the clouds, those that nodes still boot from once these
-are gone. Launchers go back to the upload before. A build whose upload to a provider was deleted this way is not
+Mark uploads for deletion; a builder then deletes the images in the clouds, as soon as no node boots from them any more.
+Launchers go back to the upload before. A build whose upload to a provider was deleted this way is not
 uploaded there again: the next one comes from the next build.
 
   poolmgr image-delete --provider rax-dfw --image ubuntu-noble --newest
@@ -60,13 +59,10 @@ def run(args: argparse.Namespace) -> int:
         marked, all_of_them = mark_each(found, lambda u: mark_upload(store, u, reason, now=time.time()))
         with store.reading() as snapshot:
             rows = [_row(snapshot, upload, settings.image_retry_max) for upload in marked]
+            busy = [(upload, booting(snapshot, upload)) for upload in marked]
     print_rows(rows, UPLOAD_COLUMNS, as_json=args.json, now=time.time())
-    for row in rows:
-        if row["nodes"]:
-            used = f"{counted(row['nodes'], 'node')} of it left"
-            print(
-                f"upload {row['upload_id']} to {row['provider']}: {used}, it goes after them", file=sys.stderr
-            )
+    for upload, count in busy:
+        tell_booting(upload_text(upload), count)
     return 0 if all_of_them else 1
 
 

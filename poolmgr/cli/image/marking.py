@@ -11,9 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from poolmgr.cli.person import user_at_host
+from poolmgr.cli.person import counted, user_at_host
 from poolmgr.errors import Conflict, RecordGone, Refused
 from poolmgr.model.image import Build, BuildState, Upload, UploadState
+from poolmgr.model.node import NodeState
+from poolmgr.model.snapshot import Snapshot
+from poolmgr.policy.removals import Why
+from poolmgr.policy.retention import why_of
 from poolmgr.store.api import Store
 
 R = TypeVar("R", Build, Upload)
@@ -47,7 +51,7 @@ def mark_build(store: Store, build: Build, reason: str, *, now: float) -> Build 
 
     def mark(current: Build) -> Build:
         if current.state is BuildState.DELETING:
-            return current
+            return _ordered(current, reason, store.save_build)
         if current.state is BuildState.BUILDING:
             raise Refused(
                 f"cannot delete build {current.name}, it is in progress",
@@ -68,7 +72,7 @@ def mark_upload(store: Store, upload: Upload, reason: str, *, now: float) -> Upl
 
     def mark(current: Upload) -> Upload:
         if current.state is UploadState.DELETING:
-            return current
+            return _ordered(current, reason, store.save_upload)
         if current.state is UploadState.UPLOADING:
             raise Refused(
                 f"cannot delete {upload_text(current)}, it is in progress",
@@ -86,8 +90,25 @@ def mark_upload(store: Store, upload: Upload, reason: str, *, now: float) -> Upl
     return _marked(upload, mark, again)
 
 
+def booting(snapshot: Snapshot, upload: Upload) -> int:
+    """How many nodes boot from it just now: what a person has deleted waits for these only."""
+    nodes = snapshot.nodes_from(upload.path)
+    return sum(node.state in (NodeState.INIT, NodeState.BUILDING) for node in nodes)
+
+
+def tell_booting(what: str, count: int) -> None:
+    if count:
+        verb = "boots" if count == 1 else "boot"
+        print(f"{what}: {counted(count, 'node')} {verb} from it, it goes after that", file=sys.stderr)
+
+
 def upload_text(upload: Upload) -> str:
     return f"upload {upload.id} of build {upload.image}-{upload.build} to {upload.provider}"
+
+
+def _ordered(record: R, reason: str, save: Callable[[R], R]) -> R:
+    """One that is on its way already; what a builder wanted gone by itself is a person's wish from now on."""
+    return record if why_of(record) is Why.ORDERED else save(replace(record, reason=reason))
 
 
 def _marked(record: R, mark: Callable[[R], R], again: Callable[[], R | None]) -> R | None:

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from poolmgr.cli.cloud.upload_screen import LiveScreen, Pace, PlainScreen, screen_for, time_text
-from poolmgr.web.views import size_text
 from poolmgr.model.cloud_image import UploadPhase, UploadProgress
+from poolmgr.web.views import size_text
 
 MIB = 1 << 20
 

@@ -72,8 +72,9 @@ class Place:
         )
         return self.store.create_upload(upload)
 
-    def add_node_from(self, upload):
-        lock, node = self.store.create_node(Node(provider=upload.provider, image_id=upload.path))
+    def add_node_from(self, upload, state):
+        node = Node(provider=upload.provider, image_id=upload.path, state=state)
+        lock, node = self.store.create_node(node)
         self.store.unlock(lock)
         return node
 

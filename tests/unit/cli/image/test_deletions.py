@@ -8,6 +8,7 @@ import pytest
 from poolmgr.cli.image import marking
 from poolmgr.errors import Conflict
 from poolmgr.model.image import BuildState, UploadState
+from poolmgr.model.node import NodeState
 from poolmgr.store.memory import MemoryStore
 
 ANA = f"by ana@{socket.gethostname()}"
@@ -89,9 +90,30 @@ def test_an_upload_in_progress_is_left_alone_and_the_others_are_not(two):
 
 def test_nodes_that_hold_a_deletion_up_are_told(two):
     upload = two.snapshot(lambda s: [u for u in s.uploads() if (u.provider, u.build) == ("south", "10")])[0]
-    two.add_node_from(upload)
+    two.add_node_from(upload, state=NodeState.BUILDING)
+    two.add_node_from(upload, state=NodeState.IN_USE)
     _, errors = two.run("image-delete", "--provider", "south", "--image", "debian", "--newest", "--yes")
-    assert "1 node of it left, it goes after them" in errors
+    assert (
+        errors == "upload 0000000000 of build debian-10 to south: 1 node boots from it, it goes after that\n"
+    )
+    assert "build debian-10: 1 node boots from it" in two.run("dib-image-delete", "debian-10").err
+
+
+def test_what_a_builder_wanted_gone_by_itself_is_a_persons_wish_then(two):
+    surplus = two.add_upload(state=UploadState.DELETING, reason="surplus: in use by 2 servers")
+    two.run(
+        "image-delete",
+        "--provider",
+        "north",
+        "--image",
+        "debian",
+        "--build-id",
+        "0f",
+        "--upload-id",
+        surplus.id,
+    )
+    after = two.store.read_upload(surplus.path)
+    assert (after.state_time, after.reason) == (200.0, ANA)
 
 
 @pytest.mark.parametrize(
