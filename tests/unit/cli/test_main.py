@@ -6,7 +6,7 @@ import os
 import pytest
 
 import poolmgr
-from poolmgr.cli import launcher, main, session
+from poolmgr.cli import daemon, launcher, main, session
 from poolmgr.errors import ConfigError, StoreUnavailable
 
 EXISTING_VERBS = ("config-validate", "list", "request-list", "info", "hold", "delete")
@@ -153,7 +153,7 @@ def test_the_launcher_takes_the_options_of_the_reference():
 
 
 def test_the_launcher_tells_a_broken_configuration_before_it_detaches(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(launcher, "detach", lambda: pytest.fail("detached"))
+    monkeypatch.setattr(daemon, "detach", lambda: pytest.fail("detached"))
     file = tmp_path / "np.yaml"
     file.write_text("labels: 3\n")
     assert launcher.main(["-c", str(file)]) == 1
@@ -162,6 +162,6 @@ def test_the_launcher_tells_a_broken_configuration_before_it_detaches(tmp_path, 
 
 def test_paths_survive_a_change_of_directory(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert launcher.absolute("np.yaml") == os.path.join(tmp_path, "np.yaml")
-    assert launcher.absolute("~/np.yaml") == os.path.expanduser("~/np.yaml")
-    assert launcher.absolute(None) is None
+    assert daemon.absolute("np.yaml") == os.path.join(tmp_path, "np.yaml")
+    assert daemon.absolute("~/np.yaml") == os.path.expanduser("~/np.yaml")
+    assert daemon.absolute(None) is None
