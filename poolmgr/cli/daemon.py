@@ -100,7 +100,8 @@ def run(kind: Kind, args: argparse.Namespace) -> int:
     for name in ("config", "secure", "logconfig", "pidfile"):
         setattr(args, name, absolute(getattr(args, name)))  # detaching changes the directory
     try:
-        kind.check(load(args.config, secure=args.secure, environ=os.environ).settings)
+        builder = kind.name == "builder"
+        kind.check(load(args.config, secure=args.secure, environ=os.environ, builder=builder).settings)
         if args.foreground or args.debug:
             logs.for_daemon(file=args.logconfig, debug=args.debug)
             return serve(kind, args)

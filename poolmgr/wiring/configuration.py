@@ -32,11 +32,20 @@ def load_the_clouds(settings: Settings, environ: Mapping[str, str], clock: Clock
 class Configuration:
     """The files of `-c` and `-s` with the clouds.yaml they need. Read by one thread at a time.
 
-    `clouds` are those of the last good reading.
+    `clouds` are those of the last good reading. `builder`: a file is bad that lacks what only builders need.
     """
 
-    def __init__(self, path: str, secure_path: str | None, environ: Mapping[str, str], clock: Clock) -> None:
+    def __init__(
+        self,
+        path: str,
+        secure_path: str | None,
+        environ: Mapping[str, str],
+        clock: Clock,
+        *,
+        builder: bool = False,
+    ) -> None:
         self.path = path
+        self._builder = builder
         self._secure_path = secure_path
         self._environ = environ
         self._clock = clock
@@ -56,7 +65,13 @@ class Configuration:
 
     def read(self) -> Settings:
         """The settings in the files now; warnings are logged. Raises ConfigError, and nothing has changed then."""
-        loaded = load(self.path, secure=self._secure_path, environ=self._environ, check_clouds=False)
+        loaded = load(
+            self.path,
+            secure=self._secure_path,
+            environ=self._environ,
+            check_clouds=False,
+            builder=self._builder,
+        )
         clouds = load_the_clouds(loaded.settings, self._environ, self._clock)
         with self._lock:
             self._clouds = clouds
