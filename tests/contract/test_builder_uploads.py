@@ -20,6 +20,7 @@ from poolmgr.simcloud.server import running
 from poolmgr.simcloud.world import World
 from tests.contract.clouds import openstack_cloud
 from tests.contract.uploads import TIMEOUTS
+from tests.fakes import FakeClock
 from tests.scenario.harness import Fuse
 from tests.scenario.uploading import CONTENT, UploadSite
 
@@ -33,7 +34,8 @@ class HttpSite(UploadSite):
     def __init__(self, directory: Path, stack: ExitStack, *args: Any, **more: Any) -> None:
         self._stack = stack
         self.cloud_settings: dict[str, Any] = {}
-        super().__init__(directory, *args, epoch=time.time(), **more)  # tokens end by the machine's clock
+        clock = FakeClock(time.time())  # tokens end by the machine's clock
+        super().__init__(directory, *args, clock=clock, **more)
 
     def open_world(self, config: Mapping[str, Any]) -> World:
         self._sim = self._stack.enter_context(running(config, self.clock.time))

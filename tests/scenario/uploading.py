@@ -31,7 +31,7 @@ from poolmgr.simcloud.faults import Fault, FaultKind
 from poolmgr.simcloud.things import Image
 from poolmgr.simcloud.world import World
 from poolmgr.store.memory import MemoryStore, MemoryTree
-from tests.fakes import EPOCH, FakeClock, InlineExecutor
+from tests.fakes import FakeClock, InlineExecutor
 from tests.scenario.harness import Fuse, Fused, FusedCalls
 
 CONTENT = bytes(range(256)) * 40
@@ -161,12 +161,12 @@ class UploadSite:
         providers: Iterable[OpenStackProvider] | None = None,
         image: DiskImage | None = None,
         tuning: ImageTuning = TUNING,
-        epoch: float = EPOCH,
+        clock: Any = None,
         **settings: Any,
     ) -> None:
         """`shapes`: by name of cloud and provider, its shape or all that its configuration says."""
         self.directory = directory
-        self.clock = FakeClock(epoch)
+        self.clock = clock or FakeClock()
         told = {
             name: {"shape": x} if isinstance(x, str) else x for name, x in (shapes or {"one": "nat"}).items()
         }
