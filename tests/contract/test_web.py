@@ -163,6 +163,9 @@ def test_nodes_requests_labels_and_builds_are_shown(site):
 def test_fields_choose_columns_of_text(site, fields, header):
     assert site.get(f"/dib-image-list?fields={fields}")[2].splitlines()[1] == header
     assert json.loads(site.get(f"/dib-image-list?fields={fields}", JSON)[2]) == []
+    site.add_build()
+    site.clock.advance(1.0)
+    assert site.get(f"/dib-image-list?fields={fields}")[0] == 200
 
 
 @pytest.mark.parametrize("accept", ["", "image/png", ";;;=,q=", "application/json;q=x", "*/*;q=0"])
