@@ -39,11 +39,12 @@ def prune_logs(directory: Path, image: str, retention: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def add_exit_code(path: Path, code: int) -> None:
-    """The line at the end that says how it went. Never raises: the disk may be full."""
+def add_exit_code(path: Path, code: int, reason: str = "") -> None:
+    """The line at the end that says how it went, after one that says why. Never raises: the disk may be full."""
+    text = (f"poolmgr: {reason}\n" if reason else "") + f"Exit code: {code}\n"
     try:
         with path.open("ab") as file:
-            file.write(f"Exit code: {code}\n".encode())
+            file.write(text.encode(errors="replace"))
     except OSError as error:
         log.warning("%s: %s", path, error)
 

@@ -65,6 +65,16 @@ class Outcome:
     space: int = 0  # bytes of disk it used at its peak, as far as seen
     least_free: int | None = None  # bytes free on the fullest of the disks, when that was least
 
+    @property
+    def killed_by(self) -> str:
+        """The name of the signal that ended the command, "" if none did."""
+        if self.code is None or self.code >= 0:
+            return ""
+        try:
+            return signal.Signals(-self.code).name
+        except ValueError:
+            return f"signal {-self.code}"
+
 
 def outcome_from(text: str) -> Outcome:
     """Raises ValueError for what is none."""
