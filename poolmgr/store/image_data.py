@@ -62,7 +62,7 @@ def _text(session: Session, path: str) -> Iterator[tuple[str, str]]:
 
 def restore(session: Session, data: Mapping[str, str]) -> int:
     """See `Store.restore_image_data`."""
-    _check(data)
+    check(data)
     for folder in sorted({paths.parent(path) for path in data}):
         ensure(session, folder)
     for folder, highest in _sequences(data).items():
@@ -72,8 +72,8 @@ def restore(session: Session, data: Mapping[str, str]) -> int:
     return len(data)
 
 
-def _check(data: Mapping[str, str]) -> None:
-    """Raises BadRecord unless all of it can be written."""
+def check(data: Mapping[str, str]) -> None:
+    """Raises BadRecord unless all of it can be written; for dry runs too."""
     for path, text in data.items():
         if not _kept(path):
             raise BadRecord(f"{path}: neither build nor upload nor pause of an image")

@@ -32,7 +32,7 @@ def _plain(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join((border, template.format(*titles), border, *shown, border))
 
 
-def _pretty(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _pretty(titles: Sequence[str], lines: Sequence[list[str]]) -> str:
     table = PrettyTable(titles)
     table.align = "l"
     table.add_rows(lines)

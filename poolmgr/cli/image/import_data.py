@@ -16,6 +16,7 @@ from poolmgr.cli.table import print_rows
 from poolmgr.errors import BadRecord, Refused
 from poolmgr.model.component import ComponentKind
 from poolmgr.store.api import Store
+from poolmgr.store.image_data import check
 from poolmgr.web.views import Column, Row
 
 DESCRIPTION = """\
@@ -51,10 +52,7 @@ def run(args: argparse.Namespace) -> int:
             print_rows(rows, COLUMNS, as_json=args.json)
             return 0
         _ask(store, rows, yes=args.yes)
-        try:
-            store.restore_image_data(data)
-        except BadRecord as error:
-            raise Refused(f"{args.path}: {error}; nothing was written") from error
+        store.restore_image_data(data)
     if args.json:
         print_rows(rows, COLUMNS, as_json=True)
     print(summary(rows), file=sys.stderr)
@@ -62,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read(path: Path) -> dict[str, str]:
-    """The records in a file, by path. Raises Refused, with what is wrong with it."""
+    """The records in a file, by path, all of which can be written. Raises Refused, with what is wrong with it."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -71,6 +69,10 @@ def read(path: Path) -> dict[str, str]:
         raise Refused(f"{path} is not the JSON of an export: {error}") from error
     if not isinstance(data, dict) or not all(isinstance(text, str) for text in data.values()):
         raise Refused(f"{path} is not an export: that is one JSON object of texts by path")
+    try:
+        check(data)
+    except BadRecord as error:
+        raise Refused(f"{path}: {error}; nothing was written") from error
     return data
 
 

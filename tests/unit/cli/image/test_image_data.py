@@ -120,6 +120,7 @@ def test_daemons_that_run_are_told_first(place):
 def test_a_file_that_is_no_export_changes_nothing(place, text, told):
     path = place.directory / "backup.json"
     path.write_text(text)
-    assert told in place.run("import-image-data", str(path), code=1).err
+    for options in ([], ["--dry-run"]):
+        assert told in place.run("import-image-data", *options, str(path), code=1).err
     assert place.store.image_data() == {}
     assert "cannot read" in place.run("import-image-data", "/no/such/file", code=1).err
