@@ -4,6 +4,8 @@ Such a call writes into the server's metadata when it gives up, and leaves one o
 end: a floating IP with its tag, or the mark `poolmgr_library_ready` on a server that needed none. So a server with
 neither, whose time is over, is half made. A floating IP, port or volume with a library's mark is left over
 when no server has the same mark.
+
+A server of a trial (`model.trial`) is never to stay: it is left over once its time is over, however far it has come.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from poolmgr.model.server import (
     ServerStatus,
     Volume,
 )
+from poolmgr.model.trial import trial_of
 
 #: Seconds beyond the end that a create call set itself: for clocks that differ, and for its own cleaning up.
 GRACE = 600.0
@@ -65,9 +68,10 @@ def standing(
 ) -> Standing:
     """Of a server of the library. `now`: epoch seconds; `floating_ips`: all of the project."""
     owner = server.owner
-    if META_LIBRARY_READY in server.metadata:
+    stays = trial_of(owner) is None
+    if stays and META_LIBRARY_READY in server.metadata:
         return Standing.WHOLE
-    if any(ip.port_id == server.id or (owner and owner.same(ip.owner)) for ip in floating_ips):
+    if stays and any(ip.port_id == server.id or (owner and owner.same(ip.owner)) for ip in floating_ips):
         return Standing.WHOLE
     until = server.metadata.get(META_LIBRARY_UNTIL, "")
     if until.isdecimal() and now > int(until) + grace:

@@ -41,9 +41,14 @@ class Parts:
 
 
 def parts_of(
-    name: str, cloud: OpenStackCloud, prober: Callable[[], Prober], clock: Clock, tuning: Tuning = TUNING
+    name: str,
+    cloud: OpenStackCloud,
+    prober: Callable[[], Prober],
+    clock: Clock,
+    tuning: Tuning = TUNING,
+    closed: threading.Event | None = None,
 ) -> Parts:
-    closed = threading.Event()
+    closed = closed or threading.Event()
     return Parts(
         name=name,
         cloud=cloud,
