@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from poolmgr.config.clouds import load_clouds
 from poolmgr.config.load import examine, load
@@ -18,13 +19,14 @@ SITE = {"alpha": ("DFW", "ORD"), "beta": ("GRA1",), "arm": (), "gone": ()}
 ENVIRON = {"NODEPOOL_BETA_MAX": "120", "NODEPOOL_MIRROR": "mirror.example.org"}
 
 
-@pytest.mark.parametrize(
-    ("name", "secure"), [("nodepool.yaml", "nodepool-secure.yaml"), ("nodepool-minimal.yaml", None)]
-)
-def test_a_sample_loads_without_any_finding(name, secure):
-    loaded = load(
-        str(ETC / name), secure=str(ETC / secure) if secure else None, environ={}, strict=True, clouds=CLOUDS
-    )
+SECURE = {"nodepool.yaml": "nodepool-secure.yaml"}
+
+
+@pytest.mark.parametrize("name", ["nodepool.yaml", "nodepool-minimal.yaml", "nodepool-builder.yaml"])
+def test_a_sample_loads_without_any_finding(name):
+    secure = str(ETC / SECURE[name]) if name in SECURE else None
+    builder = name == "nodepool-builder.yaml"
+    loaded = load(str(ETC / name), secure=secure, environ={}, strict=True, clouds=CLOUDS, builder=builder)
     assert loaded.warnings == ()
     assert loaded.settings.providers
 
@@ -45,6 +47,22 @@ def test_the_tour_shows_every_part():
     assert settings.diskimages["debian-bookworm"].build.env_vars["MIRROR_TOKEN"] == "not-a-real-token"
     assert settings.providers["south"].pools["main"].labels["debian-large"].min_ram_mib == 16384
     assert settings.providers["lab"].pools["boards"].nodes[0].connection_port == 2222
+
+
+def test_the_sample_of_a_builder_shows_every_key_of_images():
+    text = (ETC / "nodepool-builder.yaml").read_text()
+    document = yaml.safe_load(text)
+    image_keys = {key for image in document["diskimages"] for key in image}
+    ours = {"rebuild-cron", "qemu-img-options", "keep-builds", "keep-uploads", "validate"}
+    assert image_keys >= ours | {"rebuild-age", "delete-after-upload", "keep-formats", "formats"}
+    top = ["max-parallel-uploads", "upload-rate-limit", "image-retry-max", "image-orphan-grace", "images-url"]
+    assert [key for key in (*top, "builder-webapp", "private-key", "username") if f"{key}:" not in text] == []
+    images = load(str(ETC / "nodepool-builder.yaml"), environ={}).settings.diskimages
+    assert (images["debian-bookworm"].build.rebuild_age, images["debian-rescue"].build.rebuild_cron) == (
+        0,
+        None,
+    )
+    assert images["debian-rescue"].build.validate is None
 
 
 @pytest.mark.parametrize("name", ["ci-launcher.yaml", "ci-builder.yaml"])
