@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from poolmgr.builder.context import Parts
 from poolmgr.builder.files import ImageFiles
+from poolmgr.builder.manifest import manifest_properties
 from poolmgr.builder.trials import trial_of
 from poolmgr.builder.upload_spec import LocalFile, external_name, image_spec, local_file, owner_of
 from poolmgr.cloud.api import Trial
@@ -64,7 +65,7 @@ def plan_upload(parts: Parts, files: ImageFiles, upload: Upload) -> UploadPlan:
         file=local_file(files, build, upload.format or ""),
         name=upload.external_name or _name(provider, upload, parts.clock.time()),
         owner=owner_of(upload, parts.identity.deployment),
-        manifest={},
+        manifest=manifest_properties(files.manifest_path(build.image, build.id)),
         images_url=settings.images_url,
     )
 

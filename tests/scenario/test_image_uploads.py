@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from poolmgr.builder.manifest import write_manifest
 from poolmgr.cloud.api import TrialResult
 from poolmgr.config.settings import (
     BootImage,
@@ -120,6 +121,16 @@ def test_metadata_of_the_image_and_of_the_provider(tmp_path):
     assert site.run(site.ready)
     properties = site.images()[0].properties
     assert (properties["hw_disk_bus"], properties["os_type"], properties["count"]) == ("scsi", "linux", "3")
+
+
+def test_what_the_manifest_of_a_build_says_goes_with_it(site):
+    build = site.build()
+    manifest = site.directory / f"{build.name}.manifest.json"
+    write_manifest(manifest, {"format": 1, "config_hash": "c0ffee", "packages": [{}, {}]})
+    site.start()
+    assert site.run(site.ready)
+    properties = site.images()[0].properties
+    assert (properties["poolmgr_config_hash"], properties["poolmgr_packages"]) == ("c0ffee", "2")
 
 
 def test_the_next_build_follows_and_the_one_before_stays(site):
