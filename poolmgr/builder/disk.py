@@ -29,8 +29,10 @@ class Disk:
 
     def tidy(self) -> None:
         """One look at all markers. Raises ConfigError when the directory cannot be read."""
-        self._adopt()
-        fates = self._fates(self._files.markers())
+        markers = self._files.markers()
+        if self._adopt(markers):
+            markers = self._files.markers()
+        fates = self._fates(markers)
         for one in fates:
             self._obey(one)
         self._judge_store(fates)
@@ -84,15 +86,14 @@ class Disk:
         log.info("removing the files of %s-%s", marker.image, marker.build)
         self._files.remove(marker)
 
-    def _adopt(self) -> None:
-        """Builds that nodepool-builder made in this directory are ours from now on."""
-        found, markers = self._files.found(), self._files.markers()
-        me = self._parts.identity
+    def _adopt(self, markers: Iterable[Marker]) -> bool:
+        """Builds that nodepool-builder made in this directory are ours from now on. Whether there were any."""
+        found, me = self._files.found(), self._parts.identity
         with self._parts.store.reading() as snapshot:
             taken = adoptable(found, markers, snapshot, builder_id=me.id)
-        for image, build in taken:
-            if self._files.has_marker(image, build):  # one that makes no sense is left alone
-                continue
+        # A marker that makes no sense is left alone, and so are the files that it may be of.
+        new = [one for one in taken if not self._files.has_marker(*one)]
+        for image, build in new:
             log.info("taking over the files of %s-%s", image, build)
             self._files.mark(
                 Marker(
@@ -103,6 +104,7 @@ class Disk:
                     formats=found[image, build],
                 )
             )
+        return bool(new)
 
     def _judge_store(self, fates: Iterable[FileFate]) -> None:
         me = self._parts.identity
