@@ -227,13 +227,14 @@ class Builds:
         if not isinstance(due, BuildDue):
             return None, None
         build = self._new(image, due, now)
-        parts.activity.begin_build(build.image, build.id, now)
+        record = None
+        parts.activity.begin_build(build.image, build.id, now)  # before others can see it
         try:
-            stored = parts.store.create_build(build, lock)
-        except BaseException:
-            parts.activity.end_build(build.image, build.id)
-            raise
-        return image, BuildRecord(parts, lock, stored)
+            record = BuildRecord(parts, lock, parts.store.create_build(build, lock))
+        finally:
+            if record is None:
+                parts.activity.end_build(build.image, build.id)
+        return image, record
 
     def _new(self, image: DiskImage, due: BuildDue, now: float) -> Build:
         identity = self._parts.identity

@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from poolmgr.builder.durable import DRAFT, sync_directory, write_whole
 from poolmgr.errors import ConfigError
 from poolmgr.policy.image_files import Marker
 from poolmgr.policy.uploads import LocalFiles
+from poolmgr.runtime.leftovers import clear_tmpdir
+from poolmgr.runtime.mounts import mounts_below
 
 log = logging.getLogger(__name__)
 
@@ -113,13 +115,14 @@ class ImageFiles:
         if not self.is_ours(marker):
             raise ValueError(f"{marker.image}-{marker.build} belongs to another builder")
         base = f"{marker.image}-{marker.build}"
+        self._clear_tmpdir(marker)  # first: what still works in there may go on making files
         for name in self._regular_files():
             if _is_made_by(marker, base, name):
                 self._unlink(self.directory / name)
         self._remove_tree(self.directory / f"{base}.d")
-        if marker.tmpdir and Path(marker.tmpdir).name == tmpdir_name(marker.image, marker.build):
-            self._remove_tree(Path(marker.tmpdir))
-        self._unlink(self.manifest_path(marker.image, marker.build))
+        manifest = self.manifest_path(marker.image, marker.build)
+        self._unlink(manifest.with_name(manifest.name + DRAFT))
+        self._unlink(manifest)
         self._settle()  # all the rest has to be gone for good before what accounts for it
         self._unlink(self.marker_path(marker.image, marker.build))
         self._settle()
@@ -190,12 +193,21 @@ class ImageFiles:
         except OSError as error:
             raise self._trouble("remove", path, error) from error
 
+    def _clear_tmpdir(self, marker: Marker) -> None:
+        """End what works there, release what it has mounted and attached, remove it."""
+        if marker.tmpdir and Path(marker.tmpdir).name == tmpdir_name(marker.image, marker.build):
+            errors = clear_tmpdir(Path(marker.tmpdir)).errors
+            if errors:
+                raise ConfigError(f"cannot remove {marker.tmpdir}: {errors[0]}", remedy="remove it by hand")
+
     def _remove_tree(self, path: Path) -> None:
         if path.is_symlink() or not path.is_dir():
             return
-        mounted = list(_mounts_below(path))
+        mounted = mounts_below(os.path.realpath(path))
         if mounted:  # to go on would empty what is mounted: the machine's /dev, say
-            raise ConfigError(f"cannot remove {path}: {mounted[0]} is mounted there", remedy="unmount it")
+            raise ConfigError(
+                f"cannot remove {path}: {mounted[0].point} is mounted there", remedy="unmount it"
+            )
         try:
             shutil.rmtree(path)  # follows no links
         except FileNotFoundError:
@@ -270,18 +282,3 @@ def _checksum(path: Path, kind: str) -> str:
         return ""
     found = words[0].lower() if words else ""
     return found if re.fullmatch(rf"[0-9a-f]{{{_DIGITS[kind]}}}", found) else ""
-
-
-def _mounts_below(path: Path) -> Iterator[str]:
-    """Mount points at or below the directory (proc_pid_mountinfo(5), the fifth field; octal escapes for blanks)."""
-    top = os.path.realpath(path)
-    try:
-        lines = (
-            Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-        )
-    except OSError:
-        return  # no Linux: no image command runs there
-    for line in lines:
-        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), line.split()[4])
-        if point == top or point.startswith(top + "/"):
-            yield point

@@ -16,6 +16,7 @@ from poolmgr.builder.durable import write_whole
 from poolmgr.builder.files import ImageFiles, tmpdir_name
 from poolmgr.errors import ConfigError
 from poolmgr.policy.image_files import Marker
+from poolmgr.runtime.mounts import Mount
 
 BUILD, OTHER = "a" * 32, "b" * 32
 MARKER = Marker(
@@ -174,21 +175,22 @@ def test_a_temporary_directory_that_is_a_link_is_not_followed(files, tmp_path):
 
 
 def test_nothing_is_removed_where_something_is_mounted(files, tmp_path, monkeypatch):
-    tmpdir = tmp_path / tmpdir_name("img", BUILD)
-    (tmpdir / "mnt" / "dev").mkdir(parents=True)
-    monkeypatch.setattr(files_module, "_mounts_below", lambda path: iter([f"{path}/mnt/dev"]))
-    marker = replace(MARKER, tmpdir=str(tmpdir))
-    files.mark(marker)
-    with pytest.raises(ConfigError, match="mnt/dev is mounted there; unmount it"):
-        files.remove(marker)
-    assert (tmpdir / "mnt" / "dev").exists()
-    assert files.markers() == (marker,)
+    manifests = files.directory / f"img-{BUILD}.d"
+    (manifests / "dev").mkdir(parents=True)
+    monkeypatch.setattr(files_module, "mounts_below", lambda path: [Mount(f"{path}/dev", "0:5")])
+    files.mark(MARKER)
+    with pytest.raises(ConfigError, match="dev is mounted there; unmount it"):
+        files.remove(MARKER)
+    assert (manifests / "dev").exists()
+    assert files.markers() == (MARKER,)
 
 
-def test_mounts_are_found_by_where_they_are():
-    assert "/" in files_module._mounts_below(Path("/"))
-    assert "/proc" in files_module._mounts_below(Path("/proc"))
-    assert list(files_module._mounts_below(Path("/pro"))) == []
+def test_a_manifest_that_was_half_written_goes_too(files):
+    files.mark(MARKER)
+    draft = files.manifest_path("img", BUILD)
+    draft.with_name(draft.name + ".draft").touch()
+    files.remove(MARKER)
+    assert [one for one in files.directory.iterdir() if BUILD in one.name] == []
 
 
 @pytest.mark.parametrize("change", [{"deployment": "elsewhere"}, {"builder_id": "another"}])
