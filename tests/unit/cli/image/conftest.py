@@ -37,8 +37,13 @@ class Place:
         self.tree = MemoryTree()
         self.store = MemoryStore(self.tree)
         self.store.start()
-        monkeypatch.setattr(wiring, "open_store", lambda settings: MemoryStore(self.tree))
+        self.opened = []  # by the commands, in order
+        monkeypatch.setattr(wiring, "open_store", self.open)
         monkeypatch.setattr(main.logs, "for_command", lambda **_: None)
+
+    def open(self, settings):
+        self.opened.append(MemoryStore(self.tree))
+        return self.opened[-1]
 
     def run(self, *arguments, code=0, answer=""):
         """What it printed to stdout and stderr. `answer`: what the person types."""

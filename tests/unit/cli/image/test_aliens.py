@@ -8,6 +8,7 @@ from poolmgr import wiring
 from poolmgr.cloud.simulated import SimulatedCloud
 from poolmgr.errors import ConfigError
 from poolmgr.model.cloud_image import PROP_BUILD, ImageOwner, ImageSpec
+from poolmgr.model.image import UploadState
 from poolmgr.simcloud.config import load
 from poolmgr.simcloud.world import Fault, FaultKind, World
 from tests.fakes import FakeClock
@@ -189,3 +190,36 @@ def test_a_cloud_that_is_gone_after_the_question_is_told(place, clouds):
     (row,) = place.rows("alien-image-list", "--delete", "--yes", code=1)
     assert row["result"] == "not deleted: the cloud could not be asked again"
     assert image in clouds.cloud("one").list_images().items
+
+
+def at_first_deletion(place, clouds, act):
+    """Two aliens in the north; `act` happens while the first of them is deleted."""
+    for number in ("6", "7"):
+        owner = other(clouds, build="0f", upload=number.zfill(10), deployment=clouds.deployment)
+        clouds.upload(owner=owner, name=f"image {number}")
+    cloud = clouds.of["north"]
+    really = cloud.delete_image
+
+    def delete_image(image_id):
+        really(image_id)
+        act()
+
+    place.monkeypatch.setattr(cloud, "delete_image", delete_image)
+
+
+def test_each_image_is_asked_about_just_before_its_end(place, clouds):
+    at_first_deletion(
+        place,
+        clouds,
+        lambda: [place.add_upload(state=UploadState.UPLOADING, external_id=i) for i in clouds.images()],
+    )
+    rows = place.rows("alien-image-list", "--delete", "--yes")
+    assert sorted(row["result"] for row in rows) == ["deleted", "kept: a record names it: builders see to it"]
+    assert len(clouds.images()) == 1
+
+
+def test_nothing_is_deleted_by_what_zookeeper_said_before_it_went_away(place, clouds):
+    at_first_deletion(place, clouds, lambda: place.opened[-1].suspend())
+    rows = place.rows("alien-image-list", "--delete", "--yes", code=1)
+    assert sorted(row["result"] for row in rows) == ["deleted", "not deleted: no connection to ZooKeeper"]
+    assert len(clouds.images()) == 1
