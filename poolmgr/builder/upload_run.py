@@ -39,6 +39,7 @@ from poolmgr.errors import (
 from poolmgr.model.cloud_image import StagedObject, UploadPhase
 from poolmgr.model.image import Upload, UploadState
 from poolmgr.observe.context import context_logger
+from poolmgr.policy.image_times import ready_time
 from poolmgr.policy.upload_end import UploadEnd
 from poolmgr.policy.uploads import UploadDue, upload_of
 from poolmgr.store.api import Lock
@@ -281,7 +282,7 @@ class UploadRun:
         record.write(
             self._watch.cancelled,
             state=UploadState.READY,
-            state_time=now,
+            state_time=self._ready_time(record.upload, now),
             phase=None,
             duration=now - (record.upload.started or now),
             reason=None,
@@ -293,6 +294,12 @@ class UploadRun:
         )
         self._tell_stats(upload, good=True)
         return Result.DONE
+
+    def _ready_time(self, upload: Upload, now: float) -> float:
+        """Launchers take the upload with the greatest time: clocks must not make that an older one."""
+        with self._parts.store.reading() as snapshot:
+            there = snapshot.uploads_to(upload.image, upload.provider)
+            return ready_time([one for one in there if one.state is UploadState.READY], now)
 
     def _fail(self, record: UploadRecord, error: PoolmgrError) -> Result:
         """The previous image serves on; nothing of this one is left that no record names."""

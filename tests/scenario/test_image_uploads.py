@@ -133,10 +133,13 @@ def test_what_the_manifest_of_a_build_says_goes_with_it(site):
     assert (properties["poolmgr_config_hash"], properties["poolmgr_packages"]) == ("c0ffee", "2")
 
 
-def test_the_next_build_follows_and_the_one_before_stays(site):
+@pytest.mark.parametrize("ahead", [0.0, 1e9])
+def test_the_next_build_follows_and_the_one_before_stays(site, ahead):
+    """Also when a clock was wrong when the one before was made."""
     site.build()
     site.start()
     assert site.run(site.ready)
+    site.client.save_upload(replace(site.upload(), state_time=site.clock.time() + ahead))
     site.clock.advance(60.0)
     newer = site.build()
     assert site.run(lambda: site.ready(2))
