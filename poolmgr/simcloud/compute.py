@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from poolmgr.simcloud.fate import Fate, fate_of
+from poolmgr.simcloud.fate import Fate, fate_of, guest_of
 from poolmgr.simcloud.faults import NO_TROUBLE, FaultKind, Trouble
 from poolmgr.simcloud.networking import Networking
 from poolmgr.simcloud.quota import Quota
@@ -160,6 +160,7 @@ class Compute:
             user_data=request.user_data,
             config_drive=request.config_drive,
             tags=request.tags,
+            guest=guest_of(trouble),
         )
         self.servers[server.id] = server
         self._plan(server.id, request, trouble)

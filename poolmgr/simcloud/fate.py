@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from poolmgr.simcloud.fault_texts import TEXTS
 from poolmgr.simcloud.faults import FaultKind, Trouble
 from poolmgr.simcloud.settings import Boot
+from poolmgr.simcloud.things import Guest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,17 @@ def fate_of(trouble: Trouble, boot: Boot, rng: random.Random, *, room: bool) -> 
         addresses_after=late.delay if late else 0.0,
         ssh_after=None if trouble.of(FaultKind.NO_SSH) else boot.ssh,
         leaks_ports=trouble.of(FaultKind.LEAKED_PORT) is not None,
+    )
+
+
+def guest_of(trouble: Trouble) -> Guest:
+    """What becomes of commands on it."""
+    failure = trouble.of(FaultKind.COMMAND_FAILS)
+    return Guest(
+        status=failure.status if failure else 0,
+        says=failure.words if failure else "",
+        hangs=trouble.of(FaultKind.COMMAND_HANGS) is not None,
+        locked=trouble.of(FaultKind.NO_LOGIN) is not None,
     )
 
 

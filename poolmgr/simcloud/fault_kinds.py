@@ -50,6 +50,9 @@ class FaultKind(enum.Enum):
     NO_ADDRESS = "no-address"
     LATE_ADDRESS = "late-address"
     NO_SSH = "no-ssh"
+    NO_LOGIN = "no-login"
+    COMMAND_FAILS = "command-fails"
+    COMMAND_HANGS = "command-hangs"
     IGNORED_DELETE = "ignored-delete"
     ERROR_DELETE = "error-delete"
     STUCK_DELETE = "stuck-delete"
@@ -192,6 +195,11 @@ KINDS: Mapping[FaultKind, Kind] = {
         seconds=5.0,
     ),
     FaultKind.NO_SSH: Kind(does="ACTIVE, but nothing answers on it", operations=_CREATE),
+    FaultKind.NO_LOGIN: Kind(does="its SSH server lets nobody in", operations=_CREATE),
+    FaultKind.COMMAND_FAILS: Kind(
+        does="commands on it say `message` and exit with `status` (1)", operations=_CREATE, status=1
+    ),
+    FaultKind.COMMAND_HANGS: Kind(does="commands on it never end", operations=_CREATE),
     FaultKind.IGNORED_DELETE: Kind(
         does="204, and nothing happens; also of ports, floating IPs, volumes, images, objects",
         operations=_DELETE,

@@ -1,7 +1,7 @@
-"""The SSH server of all guests: real key exchange, real host keys, nobody gets in.
+"""The SSH server of all guests: real key exchange, real host keys.
 
     version lines -> KEXINIT both ways -> ECDH_INIT, ECDH_REPLY (host key, signature) -> NEWKEYS both ways
-    -> SERVICE_REQUEST accepted -> every USERAUTH_REQUEST refused
+    -> SERVICE_REQUEST accepted -> what else comes is for the guest (ssh_guest.py)
 
 One wildcard socket listens for the whole of 127.0.0.0/8; the address that a client came to tells which guest
 it wants. Where no guest is up, the connection is taken and closed at once, for a wildcard listener cannot
@@ -15,14 +15,17 @@ import hashlib
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from poolmgr.simcloud.settings import SshConfig
+from poolmgr.simcloud.ssh_guest import GuestSession
 from poolmgr.simcloud.ssh_keys import HostKey, host_key
 from poolmgr.simcloud.ssh_wire import Direction, Reader, WireError, mpint, name_list, string
+from poolmgr.simcloud.things import Server
 from poolmgr.simcloud.world import World
 
 _VERSION = b"SSH-2.0-OpenSSH_9.2p1-simcloud"
@@ -36,14 +39,24 @@ _MACS = ("hmac-sha2-256",)
 
 _DISCONNECT, _IGNORE, _UNIMPLEMENTED, _DEBUG, _SERVICE_REQUEST, _SERVICE_ACCEPT = 1, 2, 3, 4, 5, 6
 _EXT_INFO, _KEXINIT, _NEWKEYS, _ECDH_INIT, _ECDH_REPLY = 7, 20, 21, 30, 31
-_USERAUTH_REQUEST, _USERAUTH_FAILURE = 50, 51
+
+
+@dataclass(frozen=True, kw_only=True)
+class Met:
+    """The guest at an address."""
+
+    server: Server
+    keys: list[HostKey]
+    key: str | None  # the public key that gets in
 
 
 class SshProtocol(asyncio.Protocol):
     """One connection to one guest."""
 
-    def __init__(self, keys_at: Callable[[str], list[HostKey]], connections: set[SshProtocol]) -> None:
-        self._keys_at, self._connections = keys_at, connections
+    def __init__(self, guest_at: Callable[[str], Met | None], connections: set[SshProtocol]) -> None:
+        self._guest_at, self._connections = guest_at, connections
+        self._met: Met | None = None
+        self._session: GuestSession | None = None
         self._transport: asyncio.Transport | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._keys: list[HostKey] = []
@@ -57,10 +70,11 @@ class SshProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._keys = self._keys_at(str(transport.get_extra_info("sockname")[0]))
-        if not self._keys:
+        self._met = self._guest_at(str(transport.get_extra_info("sockname")[0]))
+        if self._met is None:
             self._transport.close()
             return
+        self._keys = self._met.keys
         self._connections.add(self)
         self._grace = asyncio.get_running_loop().call_later(_GRACE, self.close)
         self._our_init = self._offer()
@@ -112,8 +126,8 @@ class SshProtocol(asyncio.Protocol):
             self.close()
         elif kind == _SERVICE_REQUEST:
             self._send(bytes([_SERVICE_ACCEPT]) + string(Reader(payload, 1).string()))
-        elif kind == _USERAUTH_REQUEST:
-            self._send(bytes([_USERAUTH_FAILURE]) + name_list(("publickey",)) + b"\0")
+        elif self._session is not None and self._session.receive(payload):
+            return
         elif kind not in (_IGNORE, _UNIMPLEMENTED, _DEBUG, _EXT_INFO):
             self._send(bytes([_UNIMPLEMENTED]) + b"\0\0\0\0")
 
@@ -170,6 +184,8 @@ class SshProtocol(asyncio.Protocol):
             )
             self._new_keys = None
 
+        assert self._met is not None
+        self._session = GuestSession(self._met.server, self._met.key, digest, self._send)
         self._out.encrypt(
             key=derive(b"D", _CIPHERS[self._cipher_out]),
             iv=derive(b"B", 16),
@@ -214,7 +230,7 @@ class SshListener:
         listener = socket.create_server(("0.0.0.0", self._config.port), backlog=_BACKLOG)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: SshProtocol(self._keys_at, self._connections), sock=listener, backlog=_BACKLOG
+            lambda: SshProtocol(self._guest_at, self._connections), sock=listener, backlog=_BACKLOG
         )
         return int(listener.getsockname()[1])
 
@@ -224,9 +240,10 @@ class SshListener:
         for connection in list(self._connections):
             connection.close()
 
-    def _keys_at(self, address: str) -> list[HostKey]:
-        """The host keys of the guest at an address; [] where none is up."""
+    def _guest_at(self, address: str) -> Met | None:
+        """None where no guest is up."""
         server = self._world.guest_at(address)
         if server is None:
-            return []
-        return [host_key(key_type, self._seed, server.id) for key_type in self._config.key_types]
+            return None
+        keys = [host_key(key_type, self._seed, server.id) for key_type in self._config.key_types]
+        return Met(server=server, keys=keys, key=self._world.key_of(server))

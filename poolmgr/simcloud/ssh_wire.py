@@ -42,9 +42,12 @@ class Reader:
         self._position += count
         return piece
 
+    def number(self) -> int:
+        (number,) = struct.unpack(">I", self.take(4))
+        return int(number)
+
     def string(self) -> bytes:
-        (length,) = struct.unpack(">I", self.take(4))
-        return self.take(length)
+        return self.take(self.number())
 
     def names(self) -> list[str]:
         return self.string().decode("latin-1").split(",")

@@ -39,6 +39,16 @@ class ServerFault:
     at: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Guest:
+    """What somebody meets who logs in. `says` "": what it was told to do."""
+
+    status: int = 0  # of every command
+    says: str = ""
+    hangs: bool = False
+    locked: bool = False  # nobody gets in
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Server:
     """`ssh_at` None: nothing will ever answer on it. `zone` None until it is scheduled."""
@@ -64,6 +74,7 @@ class Server:
     config_drive: bool = False
     tags: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
+    guest: Guest = Guest()
     doomed_volumes: tuple[str, ...] = ()  # those with delete_on_termination
     foreign: bool = False  # put there through /_sim/
 

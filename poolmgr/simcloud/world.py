@@ -214,6 +214,15 @@ class World:
                     return server
         return None
 
+    def key_of(self, server: Server) -> str | None:
+        """The public key that a guest lets in: that of its key pair. Takes the locks it needs."""
+        for cloud in self.clouds.values():
+            with cloud.lock:
+                if server.id in cloud.compute.servers:
+                    pair = cloud.compute.keypairs.get(server.key_name or "")
+                    return pair.public_key if pair else None
+        return None
+
     def _near(self, address: str) -> list[SimCloud]:
         """The cloud whose range an address is in: its second number is the cloud's. () for unreachable ones."""
         clouds = list(self.clouds.values())
