@@ -14,7 +14,7 @@ from poolmgr.errors import Refused
 from poolmgr.model.image import Build
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.web.image_views import BUILD_COLUMNS, build_row
-from poolmgr.web.views import Row
+from poolmgr.web.views import Column, Row
 
 DESCRIPTION = """\
 Mark a build for deletion; builders then delete its uploads in all clouds, its files, and its record. If it was the only
@@ -27,6 +27,9 @@ one, a new build begins soon, unless the image is paused (`poolmgr image-pause`)
 an image goes that was taken out of it. The builds are shown first, and you are asked, unless --yes.
 `poolmgr dib-image-list` shows the ids. Exit code 1: there is no such build, or it is being built just now.
 """
+
+#: Builds of a paused image are all "paused": what becomes of them is in the column behind.
+COLUMNS = (*BUILD_COLUMNS, Column("build_state", "Build State"))
 
 
 def add_to(commands: Subcommands) -> None:
@@ -53,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             found = chosen(snapshot, args)
             rows = rows_of(snapshot, found)
         if args.image and not args.yes:
-            ask_about(rows, BUILD_COLUMNS, now=time.time())
+            ask_about(rows, COLUMNS, now=time.time())
             confirm(
                 len(found),
                 f"{counted(len(found), 'build')} and all uploads of them will be deleted",
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         with store.reading() as snapshot:
             rows = rows_of(snapshot, marked)
             busy = [(build, _booting(snapshot, build)) for build in marked]
-    print_rows(rows, BUILD_COLUMNS, as_json=args.json, now=time.time())
+    print_rows(rows, COLUMNS, as_json=args.json, now=time.time())
     for build, count in busy:
         tell_booting(f"build {build.name}", count)
     return 0 if all_of_them else 1

@@ -7,7 +7,7 @@ import pytest
 
 from poolmgr.cli.image import marking
 from poolmgr.errors import Conflict
-from poolmgr.model.image import BuildState, UploadState
+from poolmgr.model.image import BuildState, ImageOrder, Order, UploadState
 from poolmgr.model.node import NodeState
 from poolmgr.store.memory import MemoryStore
 
@@ -167,9 +167,11 @@ def test_a_build_in_progress_is_left_alone(place):
 def test_all_builds_of_an_image_that_no_file_has_any_more(two):
     two.add_build(image="old", id="1")
     two.add_build(image="old", id="2")
+    two.store.order_image(ImageOrder(image="old", kind=Order.PAUSE))
     assert "2 builds and all uploads of them" in two.run("dib-image-delete", "--image", "old", code=1).err
     assert "deleting" not in build_states(two).values()
-    two.run("dib-image-delete", "--image", "old", answer="2\n")
+    output, _ = two.run("dib-image-delete", "--image", "old", answer="2\n")
+    assert "| paused | 00:00:00:00 | deleting    |" in output
     assert [name for name, state in build_states(two).items() if state == "deleting"] == ["old-1", "old-2"]
     assert "did you mean old?" in two.run("dib-image-delete", "--image", "odl", code=1).err
 
