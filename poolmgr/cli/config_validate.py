@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from poolmgr.cli.commandline import Subcommands, add_command, print_error
 from poolmgr.cloud.vendor import VendorProfiles
 from poolmgr.config.clouds import Clouds, load_clouds
+from poolmgr.config.formats import unmade_formats
 from poolmgr.config.load import examine
 from poolmgr.config.problem import Problem, Severity
 from poolmgr.config.settings import OpenStackProvider, Settings
@@ -84,12 +85,15 @@ def found(args: argparse.Namespace, clouds: Clouds | None) -> list[Problem]:
 
 def problems_of_clouds(settings: Settings, clouds: Clouds) -> list[Problem]:
     """What is wrong in clouds.yaml with the clouds that providers use; each cloud and region once."""
-    used = {
-        (provider.cloud, provider.region_name): None
-        for provider in settings.providers.values()
+    users = {
+        name: (provider.cloud, provider.region_name)
+        for name, provider in settings.providers.items()
         if isinstance(provider, OpenStackProvider) and provider.cloud in clouds.names()
     }
-    problems = [p for cloud, region in used if cloud for p in clouds.examine(cloud, region).problems]
+    examined = {(cloud, region): clouds.examine(cloud, region) for cloud, region in users.values() if cloud}
+    used = {name: examined[user].settings for name, user in users.items()}
+    problems = [problem for one in examined.values() for problem in one.problems]
+    problems += unmade_formats(settings, {name: cloud for name, cloud in used.items() if cloud})
     return list(dict.fromkeys(problems))
 
 

@@ -22,7 +22,9 @@ _VERSION_2 = "it belongs to Nodepool 2 and has no successor here"
 TOP_LEVEL = {
     "targets": _refused(f"{_VERSION_2}: requests name the labels they want; remove it"),
     "jenkins": _refused(f"{_VERSION_2}: nodes are not registered with Jenkins; remove it"),
-    "cron": _refused(f"{_VERSION_2}: 'rebuild-age' of a disk image says when it is built; remove it"),
+    "cron": _refused(
+        f"{_VERSION_2}: 'rebuild-age' and 'rebuild-cron' of a disk image say when it is built; remove it"
+    ),
     "script-dir": _refused(f"{_VERSION_2}: set nodes up in the elements of a disk image; remove it"),
     "dburi": _refused(f"{_VERSION_2}: all state is in ZooKeeper; remove it"),
     "gearman-servers": _refused(f"{_VERSION_2}: requests come through ZooKeeper; remove it"),

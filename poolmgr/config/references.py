@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from poolmgr.config.formats import is_dib
 from poolmgr.config.inheritance import check_parents, effective, lineage
 from poolmgr.config.problem import did_you_mean
 from poolmgr.config.shape import Part, Spot
@@ -239,8 +240,7 @@ def _check_built(main: Part, images: Mapping[str, Part]) -> None:
 def _makes_nothing(image: Part, images: Mapping[str, Part]) -> bool:
     """diskimage-builder needs elements; another command may not."""
     values = effective(lineage(image, images))
-    usual = values["dib-cmd"].split()[-1].endswith("disk-image-create")
-    return usual and not values["elements"] and not image.get("abstract")
+    return is_dib(values["dib-cmd"]) and not values["elements"] and not image.get("abstract")
 
 
 def _check_secrets(secure: Part, images: Mapping[str, Part]) -> None:

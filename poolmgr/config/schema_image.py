@@ -9,6 +9,7 @@ import voluptuous as vol
 from cronsim import CronSim, CronSimError
 
 from poolmgr.config import oldkeys
+from poolmgr.config.formats import FORMATS
 from poolmgr.config.problem import did_you_mean
 from poolmgr.config.schema_validation import VALIDATE
 from poolmgr.config.shape import (
@@ -91,9 +92,6 @@ def _options(value: object) -> str:
 
 _CRON_FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
 _KEPT = Value(schema=_kept, allowed="a whole number, 1 or more")
-
-#: What diskimage-builder 3 makes, and what the builder makes of that with qemu-img (`builder.recipe`).
-FORMATS = ("aci", "docker", "qcow2", "raw", "squashfs", "tar", "tgz", "vdi", "vhd", "vhdx", "vmdk")
 
 ENV_VARS = Value(
     schema={str: str}, allowed="a mapping of names to texts (quote numbers)", empty=dict, hidden=True

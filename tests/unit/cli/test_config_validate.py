@@ -81,6 +81,30 @@ def test_what_only_a_builder_needs_is_looked_for_on_demand(place, capsys):
     assert "error: 'images-dir' is missing" in capsys.readouterr().out
 
 
+LISTING = GOOD.replace("    cloud: acme\n", "    cloud: acme\n    diskimages: [{name: deb}, {name: own}]\n")
+LISTING += "diskimages: [{name: deb}, {name: own, dib-cmd: make-it}]\n"
+
+
+def test_a_format_of_a_cloud_that_nobody_makes_is_a_warning(place, capsys):
+    (place / "clouds.yaml").write_text(CLOUDS.replace("  acme:\n", "  acme:\n    image_format: qcov2\n"))
+    assert validate(place, LISTING) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "qcov2" in line]
+    assert (
+        "clouds.yaml:3:1: warning: clouds.acme.image_format: diskimage-builder makes no such format" in line
+    )
+    assert "provider north gets no deb;" in line  # what makes the other is not known
+    assert "did you mean 'qcow2'?" in line
+
+
+@pytest.mark.parametrize("image_format", ["qcow2", "vhd"])
+def test_a_format_that_can_be_made_is_no_problem(place, capsys, image_format):
+    (place / "clouds.yaml").write_text(
+        CLOUDS.replace("  acme:\n", f"  acme:\n    image_format: {image_format}\n")
+    )
+    assert validate(place, LISTING) == 0
+    assert "no such format" not in capsys.readouterr().out
+
+
 def test_unknown_keys_are_errors_only_when_strict(place):
     text = GOOD + "no-such-key: 1\n"
     assert validate(place, text) == 0
