@@ -16,8 +16,8 @@ from poolmgr.errors import Conflict, RecordGone, Refused
 from poolmgr.model.image import Build, BuildState, Upload, UploadState
 from poolmgr.model.node import NodeState
 from poolmgr.model.snapshot import Snapshot
+from poolmgr.policy.keeping import why_of
 from poolmgr.policy.removals import Why
-from poolmgr.policy.retention import why_of
 from poolmgr.store.api import Store
 
 R = TypeVar("R", Build, Upload)
