@@ -23,6 +23,7 @@ from poolmgr.builder.durable import DRAFT, sync_directory, write_whole
 from poolmgr.errors import ConfigError
 from poolmgr.policy.image_files import Marker
 from poolmgr.policy.uploads import LocalFiles
+from poolmgr.runtime.as_root import as_root
 from poolmgr.runtime.leftovers import clear_tmpdir
 from poolmgr.runtime.mounts import mounts_below
 
@@ -213,7 +214,9 @@ class ImageFiles:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise self._trouble("remove", path, error) from error
+            # The image command runs as root in part, and leaves what is root's.
+            if as_root("rm", "--recursive", "--force", "--one-file-system", "--", os.fspath(path)):
+                raise self._trouble("remove", path, error) from error
 
     def _settle(self) -> None:
         try:

@@ -13,8 +13,9 @@ from poolmgr.model.image import BuildState, UploadState
 from poolmgr.model.node import NodeState
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.policy.image_tuning import ImageTuning
+from poolmgr.policy.keeping import why_of
 from poolmgr.policy.removals import Retention, RetentionFacts, Why
-from poolmgr.policy.retention import late_until, retention, retention_of, why_of
+from poolmgr.policy.retention import late_until, retention, retention_of
 from tests.unit.policy.image_worlds import (
     HOUR,
     ME,
@@ -137,6 +138,19 @@ def test_an_image_that_is_not_in_the_settings_is_left_alone():
     )
 
 
+def test_times_from_the_future_are_not_believed_but_what_launchers_boot_from_stays():
+    """They go by the time in the record."""
+    ahead = NOW + 1e6
+    records = [build(1, state_time=ahead), build(2), build(3), build(4)]
+    answer = ask(*records, upload(1, state_time=ahead), upload(2), upload(3), upload(4))
+    assert removed(answer) == {(2, "north", 1): Why.SURPLUS}
+    assert dropped(answer) == {2: Why.SURPLUS}
+    hers = build(1, BuildState.DELETING, builder_id=SHE, state_time=ahead)
+    assert forgotten(ask(hers)) == [1]
+    cut = upload(1, state=FAILED, method="tasks", started=ahead)
+    assert late_until(cut, TUNING, NOW) is None
+
+
 # Orders
 
 
@@ -250,6 +264,7 @@ def test_an_upload_that_was_cut_off_is_left_to_the_upload_workers_while_they_tak
     gone = {(2, "north", 1): Why.ABANDONED}
     assert removed(ask(build(2), cut)) == gone  # no file
     assert removed(ask(build(2), cut, **here(2, "raw"))) == gone
+    assert removed(ask(build(2), replace(cut, format="raw"), **here(2, "raw", "qcow2"))) == gone
     assert removed(ask(build(2), build(3), cut, **here(2))) == gone  # there is a newer build
     assert removed(ask(build(2), cut, upload(2, number=2), **here(2))) == gone  # somebody else has done it
     assert removed(ask(build(2), cut, upload(2, number=2, state=UPLOADING), **here(2))) == gone
