@@ -67,10 +67,9 @@ def run_hook(
 
 
 def _wait(hook: Supervised, output: IO[bytes], deadline: float, ended: threading.Event, clock: Clock) -> bool:
-    """Whether it came to its end; False when it must not go on."""
+    """Whether it came to its end; False when it must not go on. A program takes real time, whatever the clock says."""
     while not ended.is_set() and clock.monotonic() < deadline:
-        clock.wait(hook.ended, min(_LOOK_EVERY, max(0.0, deadline - clock.monotonic())))
-        if hook.ended.is_set():
+        if hook.ended.wait(min(_LOOK_EVERY, max(0.0, deadline - clock.monotonic()))):
             return True
         if os.fstat(output.fileno()).st_size > MOST_OUTPUT:
             os.ftruncate(output.fileno(), 0)  # it is appended to

@@ -26,6 +26,7 @@ from poolmgr.config.settings import (
     Validation,
 )
 from poolmgr.errors import CloudUnavailable, OverQuota
+from poolmgr.model.cloud_image import UploadPhase, UploadProgress
 from poolmgr.model.image import BuildState, UploadState
 from tests.fakes import ManualExecutor
 from tests.scenario.harness import Fuse
@@ -421,6 +422,7 @@ def test_an_upload_that_a_cloud_holds_up_does_not_hold_up_the_stop(site):
     executor.run_all()
     assert queue.stop(0.0)
     assert site.uploads() == []
+    assert process.fuse.count == 0  # what has not begun does not begin
 
 
 # -- failures ---------------------------------------------------------------------------------------------
@@ -517,7 +519,28 @@ def test_an_upload_that_takes_too_long_is_a_failure(tmp_path):
     site.start()
     site.strike("slow-image", seconds=10_000.0)
     assert site.run(lambda: site.uploads(UploadState.FAILED), seconds=100)
+    assert (site.upload().duration or 0) < 100
     site.assert_nothing()
+
+
+def test_a_crash_of_ours_is_told_and_not_repeated_at_once(site, caplog):
+    site.build()
+    process = site.start()
+    images = process.clouds["one"]
+    upload_image, tries = images.upload_image, []
+
+    def crash(*args: Any, **more: Any) -> Any:
+        tries.append(site.clock.monotonic())
+        if len(tries) < 3:
+            raise ZeroDivisionError("a mistake")
+        return upload_image(*args, **more)
+
+    images.upload_image = crash
+    assert site.run(site.ready)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert gaps == pytest.approx([60, 120], abs=10)
+    assert "a mistake" in caplog.text
+    assert site.assert_one_ready().failures == 0
 
 
 # -- hooks ------------------------------------------------------------------------------------------------
@@ -637,6 +660,27 @@ def test_an_image_that_rests_between_trials_can_be_deleted(tried):
     tried.delete(tried.upload())
     tried.run(seconds=30)
     tried.assert_nothing()
+
+
+def test_trials_that_cannot_be_held_are_repeated_before_others_think_the_upload_is_given_up(tried):
+    canary, times = script_trials(tried, *[OverQuota("no cores left")] * 8), []
+    canary.during = lambda: times.append(tried.clock.monotonic())
+    tried.build()
+    tried.start()
+    assert tried.run(tried.ready, seconds=10_000)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert gaps == pytest.approx([60, 120, 240, 300, 300, 300, 300, 300], abs=10)
+
+
+def test_an_image_that_a_person_deletes_while_it_is_tried_does_not_serve(tried):
+    canary = script_trials(tried)
+    canary.during = lambda: tried.delete(tried.upload())
+    tried.build()
+    process = tried.start()
+    tried.run(seconds=30)
+    assert tried.upload().state is UploadState.DELETING
+    tried.assert_nothing()
+    assert process.stats.uploads == []
 
 
 def test_an_image_that_rests_between_trials_is_kept_over_a_restart(tried):
@@ -763,22 +807,39 @@ def test_a_rate_limit_holds_for_all_uploads_together(tmp_path):
     assert site.clock.monotonic() >= 200.0
 
 
-def test_progress_is_told_from_time_to_time(tmp_path):
-    """Not with each block: a write of the store for each would be thousands."""
-    site = UploadSite(tmp_path, upload_rate_limit=100_000.0)
-    site.build(content=b"x" * 5_000_000)
+def test_a_build_that_is_overtaken_before_its_upload_begins_is_not_uploaded(site):
+    site.build()
+    executor = ManualExecutor()
+    process = site.start(executors={"one": executor})
+    process.cycle()
+    site.clock.advance(60.0)
+    newer = site.build()
+    executor.run_all()
+    assert site.uploads() == []
+    process.cycle()
+    executor.run_all()
+    assert [upload.build for upload in site.uploads(UploadState.READY)] == [newer.id]
+    assert site.locks() == []
+
+
+def test_progress_is_told_from_time_to_time(site):
+    """Not with each block: that would be thousands of writes of the store."""
+    site.build()
     process = site.start()
-    sent = []
-    pause = process.site.clock.wait
+    images, sent = process.clouds["one"], []
+    upload_image = images.upload_image
 
-    def waiting(event, seconds):
-        pause(event, seconds)
-        sent.append(site.upload().sent)
+    def slowly(spec: Any, *, progress: Any, **more: Any) -> Any:
+        for number in range(1000):
+            site.clock.advance(0.1)
+            progress(UploadProgress(phase=UploadPhase.SENDING, method="put", sent=number, total=1000))
+            sent.append(site.upload().sent)
+        return upload_image(spec, progress=progress, **more)
 
-    site.clock.wait = waiting
+    images.upload_image = slowly
     assert site.run(site.ready)
-    assert process.fuse.count < 60
-    assert sent
+    assert len(set(sent)) == pytest.approx(10, abs=1)
+    assert sorted(sent) == sent
 
 
 def test_what_a_dump_tells(site):
