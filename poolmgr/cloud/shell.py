@@ -110,9 +110,9 @@ class SshShell:
                 with _told():
                     return _log_in(door, task)
             except _LoginRefused:
-                if self._clock.monotonic() >= patience:
+                if self._clock.monotonic() >= patience or task.left() <= _AGAIN:
                     raise
-                self._clock.wait(task.ended, min(_AGAIN, task.left()))
+                self._clock.wait(task.ended, _AGAIN)
 
 
 class _Task:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from typing import Any
 
 import paramiko
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from poolmgr.simcloud.config import load
+from poolmgr.simcloud.faults import Fault, FaultKind
 from poolmgr.simcloud.server import RunningSim, running
 from poolmgr.simcloud.ssh_wire import Direction, Reader, WireError, mpint
+from poolmgr.simcloud.things import Keypair
 from poolmgr.simcloud.world import Server, ServerRequest
 from tests.contract.sim_api import Hand
+from tests.contract.ssh_server import key
 
 TYPES = {
     "ed25519": ("ssh-ed25519",),
@@ -205,3 +210,97 @@ def test_data_types():
     assert mpint(0x80) == b"\0\0\0\x02\0\x80"
     with pytest.raises(WireError, match="too short"):
         Reader(b"\0\0\0\x05abc").string()
+
+
+# Who gets in, and what a guest does
+
+
+def boot_with(guests: Guests, key: paramiko.PKey, fault: Fault | None = None) -> str:
+    """The address of a guest whose key pair is this one."""
+    with guests.cloud.lock:
+        text = f"{key.get_name()} {key.get_base64()} somebody@somewhere"
+        guests.cloud.compute.keypairs["ours"] = Keypair(name="ours", public_key=text, fingerprint="")
+        if fault:
+            guests.cloud.faults.add(fault)
+        networks = tuple(n.id for n in guests.cloud.networking.networks.values() if n.pluggable)
+        flavor = next(iter(guests.cloud.compute.flavors.values()))
+        request = ServerRequest(name="n", flavor=flavor, image_id="i", networks=networks, key_name="ours")
+        trouble = guests.cloud.faults.strike("compute.POST.servers", "n")
+        server = guests.cloud.compute.create(request, trouble)
+    guests.clock.go(10)
+    return guests.addresses(server)[-1]
+
+
+def told(transport: paramiko.Transport, command: str, text: str = "") -> tuple[int, str]:
+    channel = transport.open_session(timeout=10)
+    channel.settimeout(10)
+    channel.exec_command(command)
+    channel.sendall(text.encode())
+    channel.shutdown_write()
+    output = b"".join(iter(lambda: channel.recv(4096), b""))
+    return channel.recv_exit_status(), output.decode()
+
+
+@pytest.mark.parametrize("kind", ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256"])
+def test_the_key_of_its_key_pair_gets_in_and_a_command_is_answered(guests: Guests, kind: str):
+    ours = key(kind)
+    with closing(guests.connect(boot_with(guests, ours))) as transport:
+        transport.auth_publickey("zuul", ours)
+        assert told(transport, "uname -a") == (0, "zuul@n: uname -a\n")
+    with closing(guests.connect(boot_with(guests, ours))) as transport:
+        transport.auth_publickey("root", ours)
+        assert told(transport, "sh -s", "echo hello\n" * 9000) == (
+            0,
+            "root@n: sh -s\n" + "echo hello\n" * 9000,
+        )
+
+
+def test_another_key_gets_nobody_in(guests: Guests):
+    with closing(guests.connect(boot_with(guests, key("ssh-ed25519")))) as transport:
+        with pytest.raises(paramiko.AuthenticationException):
+            transport.auth_publickey("zuul", key("ecdsa-sha2-nistp256"))
+        with pytest.raises(paramiko.SSHException):
+            transport.open_session(timeout=1)
+
+
+def test_a_signature_of_another_key_gets_nobody_in(guests: Guests):
+    """Whoever knows a public key is not its owner."""
+
+    class Borrowed(paramiko.Ed25519Key):
+        def __init__(self) -> None:
+            pass
+
+        def asbytes(self) -> bytes:
+            return key("ssh-ed25519").asbytes()
+
+        def get_base64(self) -> str:
+            return key("ssh-ed25519").get_base64()
+
+        def can_sign(self) -> bool:
+            return True
+
+        def sign_ssh_data(self, data: bytes, algorithm: str | None = None) -> paramiko.Message:
+            signed = paramiko.Message()
+            signed.add_string("ssh-ed25519")
+            signed.add_string(Ed25519PrivateKey.generate().sign(data))
+            return signed
+
+    with (
+        closing(guests.connect(boot_with(guests, key("ssh-ed25519")))) as transport,
+        pytest.raises(paramiko.AuthenticationException),
+    ):
+        transport.auth_publickey("zuul", Borrowed())
+
+
+def test_faults_of_guests(guests: Guests):
+    ours = key("ssh-ed25519")
+    failing = Fault(kind=FaultKind.COMMAND_FAILS, status=7, message="no network", times=1)
+    with closing(guests.connect(boot_with(guests, ours, failing))) as transport:
+        transport.auth_publickey("zuul", ours)
+        assert told(transport, "true") == (7, "no network")
+    locked = Fault(kind=FaultKind.NO_LOGIN, times=1)
+    with (
+        closing(guests.connect(boot_with(guests, ours, locked))) as transport,
+        pytest.raises(paramiko.AuthenticationException),
+    ):
+        transport.auth_publickey("zuul", ours)

@@ -16,6 +16,7 @@ from poolmgr.model.server import (
     ServerStatus,
     Volume,
 )
+from poolmgr.model.trial import TrialMark
 from poolmgr.policy.leftovers import GRACE, Leftovers, Standing, both, leftovers, standing
 
 NOW = 1_700_000_000.0
@@ -134,3 +135,16 @@ def test_what_two_looks_found():
     assert both(first, second) == Leftovers(floating_ips=(ip,))
     assert both(first, second).owners() == (OWNER,)
     assert not Leftovers()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "ips"),
+    [({META_LIBRARY_READY: "yes"}, []), ({}, [TAGGED])],
+)
+def test_a_trials_server_is_never_to_stay(metadata, ips):
+    owner = TrialMark(deployment="d-1", until=7, call="c").owner("north")
+    ips = [replace(ip, owner=owner) for ip in ips]
+    server = replace(SERVER, metadata={**owner.metadata(), **LATE, **metadata})
+    assert standing(server, ips, now=NOW) is Standing.HALF_MADE
+    early = replace(server, metadata={**server.metadata, META_LIBRARY_UNTIL: str(int(NOW))})
+    assert standing(early, ips, now=NOW) is Standing.MAKING
