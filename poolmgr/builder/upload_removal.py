@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from poolmgr.builder.context import ImageProvider, Parts
+from poolmgr.builder.upload_spec import owner_of
 from poolmgr.errors import CloudUnavailable, LockLost, RecordGone, Rejected
-from poolmgr.model.cloud_image import ImageOwner, StagedObject
+from poolmgr.model.cloud_image import StagedObject
 from poolmgr.model.image import BuildState, Upload, UploadState
 from poolmgr.model.server import Listing
 from poolmgr.policy.image_leaks import of_cut_off_upload
@@ -139,13 +140,7 @@ class UploadRemoval:
                     cloud.delete_staged(staged)
 
     def _is_staged_for(self, upload: Upload, staged: StagedObject) -> bool:
-        owner = ImageOwner(
-            provider=upload.provider,
-            image=upload.image,
-            build=upload.build,
-            upload=upload.id,
-            deployment=self._parts.identity.deployment,
-        )
+        owner = owner_of(upload, self._parts.identity.deployment)
         return staged.owner == owner or f"{staged.container}/{staged.name}" == upload.staged
 
     def _sure(self, lock: Lock) -> None:

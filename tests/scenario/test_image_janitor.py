@@ -249,6 +249,40 @@ def test_an_image_is_not_deleted_under_nodes(site):
     assert (upload.external_id in site.images("north"), sorted(site.builds())) == (False, [2, 3])
 
 
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_node_that_chooses_an_image_as_it_is_marked_keeps_it(site, at):
+    """Its launcher has not seen the mark. The acts: the build is dropped, the record locked, the upload marked."""
+    for number in (1, 2, 3):
+        site.put_build(number)
+        site.put_upload(number, "north")
+    upload = site.uploads()[1, "north", 0]
+    fuse = Fuse(at)
+    booting = Node(state=NodeState.BUILDING, provider="north", image_id=upload.path, labels=("a",))
+    made: list[Any] = []
+    fuse.instead = lambda: made.append(site.client.create_node(booting))
+    process = site.start(fuse=fuse)
+    site.run(process, seconds=100.0)
+    assert upload.external_id in site.images("north")
+    ((lock, node),) = made
+    site.client.delete_node(node, lock)
+    site.run(process, seconds=100.0)
+    assert (upload.external_id in site.images("north"), sorted(site.builds())) == (False, [2, 3])
+
+
+def test_a_record_that_another_builder_has_is_not_asked_for_all_the_time(site):
+    site.put_build(1)
+    lock, _ = site.client.lock_upload(site.put_upload(1, "north", **ORDERED))
+    process = site.start()
+    for _ in range(4):
+        process.cycle()
+    assert process.fuse.count == 1
+    site.run(process, seconds=30.0, step=5.0)
+    assert 4 <= process.fuse.count <= 7
+    site.client.unlock(lock)
+    site.run(process, seconds=30.0, step=5.0)
+    assert site.uploads() == {}
+
+
 def test_a_provider_taken_out_of_the_configuration_is_cleaned_through_the_cloud_of_its_records(site):
     for number in (1, 2, 3):
         site.put_build(number)
