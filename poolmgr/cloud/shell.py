@@ -96,6 +96,8 @@ class SshShell:
         """Run `command` with the user's login shell, or `script` with `sh`. Never raises for what the server does."""
         task = _Task(self._clock, self._clock.monotonic() + timeout, ended)
         said = _Tail(MOST_OUTPUT)
+        if not door.host_keys:
+            return Ran(status=None, trouble="no host key of it is known")
         try:
             with closing(self._logged_in(door, task)) as client, _told():
                 status = _run(client, command or "sh -s", (script or "").encode(), said, task)

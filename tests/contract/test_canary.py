@@ -224,13 +224,16 @@ def test_somebody_elses_key_does_not_get_in(nat):
     assert result.reason == "the command did not come to its end: the login was refused"
 
 
-def test_a_server_with_another_host_key_is_not_told_anything(nat):
+@pytest.mark.parametrize(
+    ("known", "words"), [(True, "its host key is not the one"), (False, "no host key of it")]
+)
+def test_a_server_that_is_not_known_by_its_host_key_is_not_told_anything(nat, known, words):
     class Elsewhere:
         def host_keys(self, *_: Any, **__: Any) -> tuple[str, ...]:
-            return (new_key(Path(nat.key_file).with_name("host"))[1],)
+            return (new_key(Path(nat.key_file).with_name("host"))[1],) if known else ()
 
     result = nat.canary(prober=Elsewhere()).try_image(nat.trial())
-    assert "its host key is not the one that was read" in result.reason
+    assert words in result.reason
     assert nat.left() == NOTHING
 
 

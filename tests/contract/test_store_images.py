@@ -348,6 +348,13 @@ def test_locks_and_uploads_do_not_bring_back_what_was_deleted(site, store, other
     assert site.paths() == before
 
 
+def test_what_a_foreign_lock_brought_back_is_no_build_to_upload(site, store):
+    site.put(f"{IMAGES}/img/builds/{BUILD.id}/lock")
+    with pytest.raises(RecordGone):
+        store.lock_uploads("img", BUILD.id, "north")
+    assert [path for path in site.paths() if "__lock__" in path] == []
+
+
 def test_a_lost_answer_leaves_no_contender_behind(site, store):
     built(store)
     site.lose_next_answer(store)
