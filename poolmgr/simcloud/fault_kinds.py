@@ -70,6 +70,7 @@ class FaultKind(enum.Enum):
     SLOW_IMAGE = "slow-image"
     LATE_IMAGE = "late-image"
     CONVERTED_IMAGE = "converted-image"
+    SHORT_IMAGE = "short-image"
     STUCK_IMPORT = "stuck-import"
     FAILED_IMPORT = "failed-import"
     IMAGE_IN_USE = "image-in-use"
@@ -261,6 +262,9 @@ KINDS: Mapping[FaultKind, Kind] = {
     ),
     FaultKind.CONVERTED_IMAGE: Kind(
         does="the cloud converts the image: size and hashes are not those of what arrived", operations=_FILLED
+    ),
+    FaultKind.SHORT_IMAGE: Kind(
+        does="the image is active, but the cloud has kept only half of its bytes", operations=_FILLED
     ),
     FaultKind.STUCK_IMPORT: Kind(
         does="the import is accepted; the image keeps its status, or gets `message` as one, for ever",

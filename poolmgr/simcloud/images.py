@@ -93,9 +93,8 @@ class Images:
         if "put" not in self.api.methods:
             raise Refusal(self.api.refusal, "You are not authorized to complete upload_image action.")
         self.check_size(digest)
-        changed = self.change(image_id, status="active", stores=self.api.stores[:1], **self.stored(digest))
-        if trouble.of(FaultKind.CONVERTED_IMAGE):
-            changed = self.convert(image_id)
+        self.change(image_id, status="active", stores=self.api.stores[:1], **self.stored(digest))
+        changed = self.spoil(image_id, trouble)
         if slow := trouble.of(FaultKind.SLOW_IMAGE):
             changed = self.change(image_id, status="saving")
             self._timeline.after(slow.delay, lambda: self.step(image_id, "saving", status="active"))
@@ -119,14 +118,22 @@ class Images:
             "content": digest.keeper,
         }
 
-    def convert(self, image_id: str) -> Image:
-        """What a conversion plugin leaves: other bytes, more of them, with their own hashes."""
+    def spoil(self, image_id: str, trouble: Trouble) -> Image:
+        """The image as the cloud keeps it: as it came, unless something is wrong with the cloud."""
         before = self.images[image_id]
+        size = before.size or 0
+        if trouble.of(FaultKind.CONVERTED_IMAGE):  # as a plugin does: other bytes, and more of them
+            return self._keep_others(before, f"converted {before.md5}".encode().ljust(512, b"\0"), size)
+        if trouble.of(FaultKind.SHORT_IMAGE):
+            return self._keep_others(before, b"", size // 2)
+        return before
+
+    def _keep_others(self, before: Image, head: bytes, zeros: int) -> Image:
         digest = Digest()
-        digest.feed(f"converted {before.md5}".encode().ljust(512, b"\0"))
-        for start in range(0, before.size or 0, KEPT_BYTES):
-            digest.feed(bytes(min(KEPT_BYTES, (before.size or 0) - start)))
-        return self.change(image_id, **{**self.stored(digest), "received": before.received})
+        digest.feed(head)
+        for start in range(0, zeros, KEPT_BYTES):
+            digest.feed(bytes(min(KEPT_BYTES, zeros - start)))
+        return self.change(before.id, **{**self.stored(digest), "received": before.received})
 
     def step(self, image_id: str, before: str, **changes: Any) -> None:
         """Change an image that still has the status `before`; one that has moved on or gone stays as it is."""

@@ -122,24 +122,22 @@ class Imports:
 
     def _finish_later(self, task_id: str, trouble: Trouble) -> None:
         failed = trouble.of(FaultKind.FAILED_IMPORT)
-        converted = trouble.of(FaultKind.CONVERTED_IMAGE) is not None
 
         def finish() -> None:
             if failed:
                 self._fail(task_id, failed.words)
             else:
-                self._finish(task_id, converted=converted)
+                self._finish(task_id, trouble)
 
         self._timeline.after(self._images.api.import_seconds, finish)
 
-    def _finish(self, task_id: str, *, converted: bool) -> None:
+    def _finish(self, task_id: str, trouble: Trouble) -> None:
         image = self._images.images.get(self.tasks[task_id].image_id or "")
         if image is None or image.status not in ("importing", "active"):
             return
         stores = tuple(dict.fromkeys((*image.stores, *image.importing_to)))
         self._images.change(image.id, status="active", stores=stores, importing_to=())
-        if converted:
-            self._images.convert(image.id)
+        self._images.spoil(image.id, trouble)
         self.tasks[task_id] = replace(self.tasks[task_id], status="success")
 
     def _fail(self, task_id: str, why: str) -> None:
@@ -160,18 +158,17 @@ class Imports:
             raise Refusal(403, "You are not authorized to complete add_task action.")
         task = self._add_task(given, "import", None)
         failed, late = trouble.of(FaultKind.FAILED_TASK), trouble.of(FaultKind.LATE_IMAGE)
-        converted = trouble.of(FaultKind.CONVERTED_IMAGE) is not None
 
         def finish() -> None:
             if failed:
                 self._fail(task.id, failed.words)
             else:
-                self._finish_task(task.id, late=late, converted=converted)
+                self._finish_task(task.id, late, trouble)
 
         self._timeline.after(self._images.api.task_seconds, finish)
         return task
 
-    def _finish_task(self, task_id: str, *, late: Fault | None, converted: bool) -> None:
+    def _finish_task(self, task_id: str, late: Fault | None, trouble: Trouble) -> None:
         task = self.tasks[task_id]
         path = str(task.input.get("import_from", ""))
         try:
@@ -190,8 +187,7 @@ class Imports:
         digest = _digest(self._objects, path)
         fields = self._images.stored(digest) if digest else {"size": stored.size}
         image = self._images.add(new, status="active", visible_at=visible_at, **fields)
-        if converted:
-            self._images.convert(image.id)
+        self._images.spoil(image.id, trouble)
         self.tasks[task_id] = replace(task, status="success", image_id=image.id)
 
     def _add_task(self, given: Mapping[str, object], kind: str, image_id: str | None) -> Task:

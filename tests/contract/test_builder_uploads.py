@@ -91,6 +91,7 @@ STAYS: dict[str, Callable[[UploadSite], None]] = {
     "429": lambda s: s.strike("throttle", operations=PUTS),
     "dropped connection": lambda s: s.strike("drop", operations=PUTS, after_bytes=3000),
     "active, but another one": lambda s: s.strike("converted-image"),
+    "active with half of the bytes": lambda s: s.strike("short-image"),
     "no images may be made": lambda s: s.strike(
         "refuse", operations=["image.POST.*", "object-store.PUT.*"], status=403, message="not you"
     ),

@@ -225,6 +225,14 @@ def test_a_converted_image_is_another_one(direct: Api):
     assert listed["received"] == [3, hashlib.md5(b"abc").hexdigest()]
 
 
+def test_a_short_image_is_active_with_half_of_its_bytes(direct: Api):
+    made = image(direct)
+    direct.plan("short-image", "image.PUT.image_file")
+    put(direct, made["id"], b"abcdef")
+    shown = direct.get("image", f"/images/{made['id']}")
+    assert (shown["status"], shown["size"]) == ("active", 3)
+
+
 def test_an_old_glance_has_no_sha512(direct: Api):
     direct.state("/settings", "POST", {"image-api": {"sha512": False}})
     made = image(direct)
