@@ -222,6 +222,33 @@ def test_a_cloud_that_does_not_answer_keeps_the_record(site):
     assert (site.images("north"), site.uploads()) == (set(), {})
 
 
+def test_threads_that_take_nothing_more_are_not_asked_all_the_time(site):
+    """A reload has replaced the provider's connection, or the builder stops."""
+    site.put_build(1)
+    site.put_upload(1, "north", **ORDERED)
+    stopped = ManualExecutor()
+    stopped.stop()
+    process = site.start(executors={"north": stopped})
+    process.cycle()
+    assert process.cycle() == 5.0
+    assert list(site.uploads()) == [(1, "north", 0)]
+
+
+def test_a_bug_in_one_deletion_is_told_and_ends_nothing(site, caplog):
+    site.put_build(1)
+    site.put_upload(1, "north", **ORDERED)
+    site.put_upload(1, "south", **ORDERED)
+    process = site.start()
+
+    def broken(image_id: str) -> None:
+        raise RuntimeError(image_id)
+
+    process.places["north"].images.delete_image = broken  # type: ignore[method-assign]
+    site.run(process, seconds=60.0)
+    assert list(site.uploads()) == [(1, "north", 0)]
+    assert [r.exc_info is not None for r in caplog.records if r.levelno == logging.ERROR] == [True, True]
+
+
 def test_what_is_gone_already_is_deleted(site):
     site.put_build(1)
     upload = site.put_upload(1, "north", **ORDERED)
