@@ -14,6 +14,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from poolmgr.errors import ConfigError, LockBusy, StoreError
+from poolmgr.model.image import Build, Upload
 from poolmgr.model.node import Node, NodeState
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.runtime.zookeeper_server import ServerTls, ZooKeeperServer
@@ -108,6 +109,44 @@ def test_kazoos_election_sees_our_candidate(site, zuul):
     theirs = zuul.Election("/nodepool/elections/stats", "host-2")
     assert eventually(lambda: ours.leading)
     assert theirs.contenders() == ["host-1"]
+
+
+def test_builders_of_both_kinds_respect_each_others_locks(site, zuul):
+    """nodepool-builder takes kazoo's locks for a build, an upload, and to delete a record."""
+    store = site.store()
+    with zuul.Lock("/nodepool/images/img/builds/lock"):
+        with pytest.raises(LockBusy):
+            store.lock_builds("img")
+        with store.reading() as snapshot:
+            assert snapshot.build_locked("img")
+    ours = store.lock_builds("img")
+    assert not zuul.Lock(ours.path).acquire(blocking=False)
+    build = store.create_build(Build(id="b" * 32, image="img"), ours)
+    with (
+        zuul.Lock(f"/nodepool/images/img/builds/{build.id}/providers/north/images/lock"),
+        pytest.raises(LockBusy),
+    ):
+        store.lock_uploads("img", build.id, "north")
+    lock = store.lock_uploads("img", build.id, "north")
+    upload = store.create_upload(Upload(image="img", build=build.id, provider="north"), lock)
+    with zuul.Lock(f"{upload.path}/lock"), pytest.raises(LockBusy):
+        store.lock_upload(upload)
+    assert not zuul.Lock(lock.path).acquire(blocking=False)
+
+
+def test_a_record_that_nodepools_lock_brought_back_means_nothing_and_is_removed(site, zuul):
+    store = site.store()
+    lock = store.lock_builds("img")
+    build = store.create_build(Build(id="b" * 32, image="img"), lock)
+    upload = store.create_upload(Upload(image="img", build=build.id, provider="north"))
+    store.delete_upload(upload)
+    with zuul.Lock(f"{upload.path}/lock"):  # from before it was deleted
+        assert store.purge_empty() == 0
+    eventually(lambda: store.purge_empty() == 1)
+    assert [path for path in site.paths() if path.startswith(upload.path)] == []
+    with store.reading() as snapshot:
+        assert not snapshot.image_unreadable("img")
+    store.delete_build(build)
 
 
 # What goes over the wire

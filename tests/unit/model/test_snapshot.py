@@ -351,3 +351,61 @@ def test_the_newest_ready_upload_of_any_build_is_booted():
     assert newest is not None
     assert newest.external_id == "newest"
     assert snapshot.newest_upload("bookworm", "south") is None
+
+
+# Images
+
+
+def test_locks_of_builds_and_uploads_last_as_long_as_someone_contends():
+    snapshot = Snapshot()
+    for contender in ("a", "b"):
+        snapshot.put_build_contender("img", contender)
+        snapshot.put_upload_contender("img", "b1", "north", contender)
+    snapshot.drop_build_contender("img", "a")
+    snapshot.drop_upload_contender("img", "b1", "north", "a")
+    assert snapshot.build_locked("img")
+    assert snapshot.upload_locked("img", "b1", "north")
+    assert not snapshot.upload_locked("img", "b2", "north")
+    snapshot.drop_build_contender("img", "b")
+    snapshot.drop_upload_contender("img", "b1", "north")
+    assert not snapshot.build_locked("img")
+    assert not snapshot.upload_locked("img", "b1", "north")
+
+
+def test_an_image_is_unreadable_as_long_as_one_of_its_records_is():
+    snapshot = Snapshot()
+    snapshot.put_unreadable_image("img", "/1")
+    snapshot.put_unreadable_image("img", "/2")
+    snapshot.drop_unreadable_image("img", "/1")
+    assert snapshot.image_unreadable("img")
+    snapshot.drop_unreadable_image("img", "/2")
+    snapshot.drop_unreadable_image("img", "/2")
+    assert not snapshot.image_unreadable("img")
+
+
+def test_uploads_and_builds_are_found_from_all_sides_until_they_are_gone():
+    snapshot = Snapshot()
+    build = Build(image="img", id="b1")
+    uploads = [Upload(image="img", build="b1", provider=name, id="0000000001") for name in ("north", "south")]
+    snapshot.put_build(build)
+    for upload in uploads:
+        snapshot.put_upload(upload)
+    assert list(snapshot.builds_of("img")) == [build] == [snapshot.build("img", "b1")]
+    assert list(snapshot.uploads_of("img", "b1")) == uploads
+    assert list(snapshot.uploads_to("img", "south")) == uploads[1:]
+    assert snapshot.upload(uploads[0].path) == uploads[0]
+    snapshot.drop_upload(uploads[0].path)
+    snapshot.drop_build("img", "b1")
+    assert list(snapshot.uploads_of("img", "b1")) == uploads[1:]
+    assert not snapshot.uploads_to("img", "north")
+    assert not snapshot.builds_of("img")
+
+
+def test_nodes_are_found_by_the_upload_they_boot_from():
+    snapshot = Snapshot()
+    path = "/nodepool/images/img/builds/b/providers/p/images/0000000001"
+    snapshot.put_node(Node(id="1", image_id=path))
+    snapshot.put_node(Node(id="2", image_id="debian"))
+    assert [node.id for node in snapshot.nodes_from(path)] == ["1"]
+    snapshot.put_node(Node(id="1"))
+    assert not snapshot.nodes_from(path)
