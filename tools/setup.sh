@@ -2,6 +2,10 @@
 # Makes this checkout ready to run: the system packages of bindep.txt and a virtual environment in .venv.
 # Called by demo.sh and test.sh; running it again costs nothing unless constraints.txt or setup.cfg changed.
 #
+#   tools/setup.sh [--images]
+#
+# --images: also what real builds of diskimage-builder need (the profile `images` of bindep.txt).
+#
 # PYTHON=/path/to/python   the interpreter to use (3.11 or later); default: the first one found
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -24,8 +28,8 @@ find_python() {
     return 1
 }
 
-# The names in bindep.txt for Debian and its kin.
-wanted_packages() { sed -n 's/^\([a-z0-9.+-]*\) *\[.*platform:dpkg.*/\1/p' bindep.txt; }
+# The names in bindep.txt for Debian and its kin, without a profile or of the profile asked for.
+wanted_packages() { sed -n "s/^\([a-z0-9.+-]*\) *\[platform:dpkg${profile:+\( $profile\)\?}\].*/\1/p" bindep.txt; }
 
 # Those that are not installed. `python3-venv` matters only to a distribution's own Python, and there it must be
 # the package of the very version in use.
@@ -109,10 +113,12 @@ ensure_venv() {
     : >.venv/setup.log
     # setuptools first, at its exact version: without build isolation pip builds poolmgr with this very one.
     pip_install "$(grep '^setuptools==' constraints.txt)"
-    pip_install --no-build-isolation --editable '.[test,docs]'
+    pip_install --no-build-isolation --editable '.[test,docs,images]'
     fingerprint >.venv/.fingerprint
 }
 
+profile=''
+if [ "${1-}" = --images ]; then profile=images; fi
 python=$(find_python) || die \
     "poolmgr needs Python 3.11 or later; found only: $(python3 -V 2>/dev/null || echo 'no python3 at all')." \
     "Install python3.11 and its venv module (Debian 12 and Ubuntu 22.04: apt-get install python3.11 python3.11-venv)," \
