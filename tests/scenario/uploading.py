@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from poolmgr.builder.context import Activity, Identity, ImageProvider, Parts
 from poolmgr.builder.files import ImageFiles
+from poolmgr.builder.janitor import Janitor
 from poolmgr.builder.upload_queue import ProviderUploads
 from poolmgr.builder.upload_slots import UploadSlots
 from poolmgr.cloud.api import Trial, TrialResult
 from poolmgr.cloud.simulated import SimulatedCloud
 from poolmgr.config.settings import DiskImage, OpenStackProvider, ProviderImage, Settings
+from poolmgr.errors import StoreUnavailable
 from poolmgr.model.image import Build, BuildState, Upload, UploadState
 from poolmgr.observe.stats import NullStats
 from poolmgr.policy.image_files import Marker
@@ -32,12 +35,15 @@ from poolmgr.simcloud.things import Image
 from poolmgr.simcloud.world import World
 from poolmgr.store.memory import MemoryStore, MemoryTree
 from tests.fakes import FakeClock, InlineExecutor
-from tests.scenario.harness import Fuse, Fused, FusedCalls
+from tests.scenario.harness import Fuse, Fused, FusedCalls, Killed
 
 CONTENT = bytes(range(256)) * 40
 TUNING = ImageTuning()
 STEP = 5.0
-STORE_ACTS = ("lock_uploads", "create_upload", "save_upload", "delete_upload", "unlock")
+STORE_ACTS = (
+    "lock_uploads", "create_upload", "save_upload", "delete_upload", "unlock", "lock_upload", "save_build",
+    "delete_build",
+)  # fmt: skip
 
 
 class RecordingStats(NullStats):
@@ -126,14 +132,23 @@ class Uploader:
         slots = UploadSlots(lambda: site.settings.max_parallel_uploads, lambda name: self.queues[name].wake())
         pace = Pace(lambda: site.settings.upload_rate_limit, site.clock)
         self.queues = {name: ProviderUploads(self.parts, name, files, slots, pace) for name in self.providers}
+        self.janitor = Janitor(self.parts)
         self.alive = True
 
     def cycle(self) -> None:
-        for queue in self.queues.values():
+        cycles = [queue.cycle for queue in self.queues.values()]
+        if self.site.tidied:
+            cycles.append(self.janitor.cycle)
+        for cycle in cycles:
             if self.alive and not self._is_dead():
-                queue.cycle()
+                self._survive(cycle)
         if self.alive and self._is_dead():
             self.die()
+
+    def _survive(self, cycle: Callable[[], float]) -> None:
+        """As a worker's thread does."""
+        with suppress(Killed, StoreUnavailable):
+            cycle()
 
     def _is_dead(self) -> bool:
         """The executor catches what kills: a dead process is one that could not act any more."""
@@ -174,6 +189,7 @@ class UploadSite:
         self.tree = MemoryTree(self.clock)
         self.tuning = tuning
         self.canaries: dict[str, ScriptedCanary] = {}
+        self.tidied = False  # whether the janitor is at work, too
         wanted = providers if providers is not None else [provider(name) for name in told]
         first = image or DiskImage(name="debian")
         self.settings = Settings(
@@ -185,6 +201,7 @@ class UploadSite:
         self.client = MemoryStore(self.tree, clock=self.clock)
         self.client.start()
         self.processes: list[Uploader] = []
+        self._built = 0
 
     def open_world(self, config: Mapping[str, Any]) -> World:
         return World(sim_config(config), self.clock.time)
@@ -227,8 +244,8 @@ class UploadSite:
         **more: Any,
     ) -> Build:
         """A build that just became READY, with its files on the builder's disk."""
-        number = sum(1 for _ in self.directory.glob("*.poolmgr.json")) + 1
-        build_id = f"{number:032x}"
+        self._built += 1
+        build_id = f"{self._built:032x}"
         files = ImageFiles(self.directory, deployment=self.client.deployment(), builder_id=builder)
         files.mark(
             Marker(image=image, build=build_id, deployment=self.client.deployment(), builder_id=builder)
