@@ -341,6 +341,23 @@ def test_an_upload_that_is_not_wanted_any_more_leaves_nothing(why, site):
     assert process.stats.uploads == []
 
 
+def test_a_task_that_cannot_be_called_back_keeps_its_record(tmp_path):
+    """It may still make an image, and that would bear nothing of ours but its name."""
+    site = UploadSite(tmp_path, {"one": "tasks"})
+    site.build()
+    site.start()
+    paused = {"debian": ProviderImage(name="debian", pause=True)}
+    during_put(site, lambda: site.change("one", diskimages=paused), "image.GET.task")
+    site.run(seconds=60)
+    upload = site.upload()
+    assert (upload.state, upload.method, upload.phase) == (UploadState.UPLOADING, "tasks", "importing")
+    assert upload.external_name
+    assert site.locks() == []
+    site.change("one", diskimages={"debian": ProviderImage(name="debian")})
+    assert site.run(site.ready)
+    assert site.assert_one_ready().id == upload.id
+
+
 def test_a_pause_that_is_over_lets_the_upload_begin_anew(site):
     site.build()
     site.start()
