@@ -196,14 +196,18 @@ def _of_build(keeping: Keeping, build: Build) -> DropBuild | ForgetBuild | Waiti
 
 
 def _forgetting(keeping: Keeping, build: Build) -> ForgetBuild | Waiting | None:
-    """Its builder lets go of the files first: without the record it would keep them for a long grace."""
+    """Its builder lets go of the files first: a store without the record would look like a wrong one to it.
+
+    One that is away has as long as it keeps files without a record.
+    """
     world = keeping.world
     if keeping.by_build.get(build.id) or keeping.unreadable:
         return None
     if (build.image, build.id) in world.facts.busy_builds:
         return Waiting(path=build.name, reason="building")
-    until = world.ended_at(build) + world.tuning.abandoned_after
-    if (build.builder_id or "").strip() != world.facts.builder_id and world.now < until:
+    builder = (build.builder_id or "").strip()
+    until = world.ended_at(build) + world.settings.image_orphan_grace
+    if builder not in ("", world.facts.builder_id) and world.now < until:
         return Waiting(path=build.name, reason="its-builder", until=until)
     return ForgetBuild(build=build, why=why_of(build))
 

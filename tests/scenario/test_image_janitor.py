@@ -531,7 +531,7 @@ def test_after_a_lost_session_everybody_has_time_to_take_their_locks_again(site)
     assert site.builds()[1].state is BuildState.BUILDING
     site.run(process, seconds=50.0)
     assert site.builds()[1].state is BuildState.DELETING
-    site.run(process, seconds=200.0)
+    site.run(process, seconds=90000.0, step=600.0)
     assert site.builds() == {}
 
 
