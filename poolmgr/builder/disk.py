@@ -7,7 +7,7 @@ as long as it lasts nothing in the clouds is taken for leaked either.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from poolmgr.builder.context import Parts
@@ -86,15 +86,18 @@ class Disk:
         log.info("removing the files of %s-%s", marker.image, marker.build)
         self._files.remove(marker)
 
-    def _adopt(self, markers: Iterable[Marker]) -> bool:
-        """Builds that nodepool-builder made in this directory are ours from now on. Whether there were any."""
+    def _adopt(self, markers: Collection[Marker]) -> bool:
+        """Builds that nodepool-builder made in this directory are ours from now on, and those of before the store
+        was restored into a new one. Whether there were any."""
         found, me = self._files.found(), self._parts.identity
         with self._parts.store.reading() as snapshot:
-            taken = adoptable(found, markers, snapshot, builder_id=me.id)
+            taken = adoptable(found, markers, snapshot, deployment=me.deployment, builder_id=me.id)
+        known = {(marker.image, marker.build): marker for marker in markers}
         # A marker that makes no sense is left alone, and so are the files that it may be of.
-        new = [one for one in taken if not self._files.has_marker(*one)]
+        new = [one for one in taken if one in known or not self._files.has_marker(*one)]
         for image, build in new:
             log.info("taking over the files of %s-%s", image, build)
+            old = known.get((image, build))
             self._files.mark(
                 Marker(
                     image=image,
@@ -102,6 +105,7 @@ class Disk:
                     deployment=me.deployment,
                     builder_id=me.id,
                     formats=found[image, build],
+                    tmpdir=old.tmpdir if old else None,
                 )
             )
         return bool(new)

@@ -80,15 +80,24 @@ def adoptable(
     markers: Iterable[Marker],
     snapshot: Snapshot,
     *,
+    deployment: str,
     builder_id: str,
 ) -> tuple[tuple[str, str], ...]:
-    """Builds by nodepool-builder in this very directory: files of theirs are here, a record with our `builder_id` is,
-    and no marker is. `found`: formats by (image, build), from file names."""
-    marked = {(marker.image, marker.build) for marker in markers}
+    """Builds whose files here are ours though no marker of this installation says so.
+
+    A record with our `builder_id` is the proof. Nodepool-builder in this very directory makes no markers; and after
+    `import-image-data` into a new ZooKeeper the installation has a new name, but the builds are the same. `found`:
+    formats by (image, build), from file names.
+    """
+    settled = {
+        (marker.image, marker.build)
+        for marker in markers
+        if marker.deployment == deployment or marker.builder_id != builder_id
+    }
     return tuple(
         sorted(
             (image, build_id)
-            for image, build_id in found.keys() - marked
+            for image, build_id in found.keys() - settled
             if _is_finished_by(snapshot.build(image, build_id), builder_id)
         )
     )

@@ -430,6 +430,15 @@ def test_builds_of_nodepool_in_the_same_directory_are_taken_over(site):
     assert site.files() == files_of(3, "raw") | {f"img-{build_id(1)}.raw"}
 
 
+def test_files_are_ours_again_once_the_records_were_restored_into_a_new_store(site):
+    site.put_files(1, "qcow2")
+    site.put_build(1)
+    process = site.start(deployment="e" * 32)
+    site.run(process, seconds=60.0)
+    assert "lacks records" not in process.janitor.describe()
+    assert f'"deployment": "{"e" * 32}"' in (site.directory / f"img-{build_id(1)}.poolmgr.json").read_text()
+
+
 # Leaks
 
 

@@ -72,5 +72,14 @@ def test_what_nodepool_built_here_is_taken_over():
         build(7, builder_id=None),
     )
     marked = [replace(MARKER, build=build_id(6))]
-    taken = adoptable(found, marked, snapshot, builder_id=ME)
+    taken = adoptable(found, marked, snapshot, deployment="dep", builder_id=ME)
     assert taken == tuple(("img", build_id(n)) for n in (1, 4, 5))
+
+
+def test_what_was_built_before_the_store_was_restored_into_a_new_one_is_taken_over():
+    found = {("img", build_id(n)): ("raw",) for n in (1, 2, 3)}
+    snapshot = snapshot_of(build(1), build(2, builder_id=SHE))  # the third has no record in the new store
+    old = [replace(MARKER, build=build_id(n), deployment="before") for n in (1, 3)]
+    hers = replace(MARKER, build=build_id(2), deployment="before", builder_id=SHE)
+    taken = adoptable(found, [*old, hers], snapshot, deployment="dep", builder_id=ME)
+    assert taken == (("img", build_id(1)),)
