@@ -80,6 +80,7 @@ class ProviderUploads:
         for run in self._in_hand():
             run.end(UploadEnd.STOPPING)
         self._worker.stop()
+        self._slots.forgo(self.name)
 
     def stop(self, timeout: float) -> bool:
         """Whether all has ended within `timeout` seconds."""
@@ -137,6 +138,8 @@ class ProviderUploads:
             if self._count() >= max(1, provider.max_parallel_uploads):
                 break
             if not self._slots.take(self.name):
+                if self._draining:  # meanwhile
+                    self._slots.forgo(self.name)
                 return later  # it is called when its turn comes
             self._run(key, make(), place, UploadRun.go, slot=True)
         self._slots.forgo(self.name)

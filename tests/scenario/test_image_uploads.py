@@ -772,6 +772,20 @@ def test_no_more_than_so_many_at_once_and_each_has_its_turn(tmp_path):
     assert sorted(finished) == ["a", "b", "c"]
 
 
+def test_a_provider_that_goes_while_it_waits_for_its_turn_holds_up_nobody(tmp_path):
+    site, executors = sites_of(tmp_path, "a", "b", "c", max_parallel_uploads=1)
+    site.build()
+    process = site.start(executors=executors)
+    process.cycle()
+    process.queues["b"].drain()
+    executors["a"].run_one()
+    process.queues["b"].cycle()
+    process.queues["c"].cycle()
+    assert [len(executors[name]) for name in "abc"] == [0, 0, 1]
+    executors["c"].run_one()
+    assert site.ready(2)
+
+
 def test_several_images_go_to_a_provider_one_after_the_other_or_together(tmp_path):
     names = ("debian", "fedora", "ubuntu")
     one = provider("one", [ProviderImage(name=name) for name in names], max_parallel_uploads=2)
