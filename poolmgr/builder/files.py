@@ -53,6 +53,7 @@ class ImageFiles:
         self._read: dict[
             str, tuple[tuple[int, ...], Marker | None]
         ] = {}  # by name: what it looked like, what it said
+        self._found: tuple[list[str], Mapping[tuple[str, str], tuple[str, ...]]] = ([], {})  # of which names
 
     def path(self, image: str, build: str, image_format: str) -> Path:
         return self._named(image, build, f".{image_format}")
@@ -71,13 +72,13 @@ class ImageFiles:
 
     def found(self) -> Mapping[tuple[str, str], tuple[str, ...]]:
         """Formats by (image, build), from names alone: whose they are is not said."""
-        return _by_build(self._regular_files())
+        return self._found_among(self._regular_files())
 
     def local(self) -> LocalFiles:
         """Formats by (image, build), of builds with a marker of ours. Those of a running one may be half made."""
         names = self._regular_files()
         ours = {(m.image, m.build) for m in self._markers_among(names) if self.is_ours(m)}
-        return {build: formats for build, formats in _by_build(names).items() if build in ours}
+        return {build: formats for build, formats in self._found_among(names).items() if build in ours}
 
     def markers(self) -> tuple[Marker, ...]:
         """All that make sense, those of other builders too. The others are told once, and left."""
@@ -153,6 +154,13 @@ class ImageFiles:
         except OSError as error:
             raise self._trouble("read", self.directory, error) from error
 
+    def _found_among(self, names: list[str]) -> Mapping[tuple[str, str], tuple[str, ...]]:
+        """Worked out again only when the names have changed: this is asked in every pass of every worker."""
+        with self._lock:
+            if names != self._found[0]:
+                self._found = names, _by_build(names)
+            return self._found[1]
+
     def _markers_among(self, names: list[str]) -> tuple[Marker, ...]:
         candidates = [name for name in names if name.endswith(MARKER) and _MARKER_FILE.fullmatch(name)]
         with self._lock:
@@ -162,9 +170,9 @@ class ImageFiles:
 
     def _marker(self, name: str) -> Marker | None:
         """What the marker says, read again only when its file has changed; None for one that makes no sense."""
-        path = self.directory / name
+        path = os.path.join(self.directory, name)
         try:
-            status = path.lstat()
+            status = os.lstat(path)
         except OSError:  # gone since it was listed
             return None
         if not stat.S_ISREG(status.st_mode):
@@ -175,7 +183,7 @@ class ImageFiles:
         if known is not None and known[0] == look:
             return known[1]
         try:
-            marker = _marker_from(name, path.read_text(encoding="utf-8"))
+            marker = _marker_from(name, Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from poolmgr.config.settings import OpenStackProvider, Settings
@@ -98,18 +98,21 @@ class Keeping:
         self.kept_uploads = {path for provider in self.by_provider for path in self._kept_at(provider)}
         self.ends = {build.id: self._end_of(build) for build in self.builds.values()}
 
-    def _newest_first(self, records: Iterator[image_times.R]) -> list[image_times.R]:
+    def _newest_first(self, records: Iterable[image_times.R]) -> list[image_times.R]:
         return image_times.in_order(records, self.world.now, self.world.tuning.clock_skew)[::-1]
 
     def _kept_at(self, provider: str) -> Iterator[str]:
         """Paths of uploads that serve or may again: the newest, that of the newest build, and what launchers take."""
         if self.disk is None or self.standing[provider] is not Standing.LISTED:
             return
-        serving = self._newest_first(u for u in self.by_provider[provider] if self._serves(u))
+        serving = [u for u in self.by_provider[provider] if self._serves(u)]
+        if len(serving) <= self.disk.build.keep_uploads:  # so it is mostly, and that has to be cheap
+            yield from (upload.path for upload in serving)
+            return
+        serving = self._newest_first(serving)
         yield from (upload.path for upload in serving[: self.disk.build.keep_uploads])
         yield from (upload.path for upload in [u for u in serving if u.build == self._newest_id][:1])
-        if serving:
-            yield max(serving, key=lambda upload: upload.state_time).path
+        yield max(serving, key=lambda upload: upload.state_time).path
 
     @property
     def _newest_id(self) -> str | None:
