@@ -24,13 +24,9 @@ from poolmgr.builder.upload_watch import VALIDATING, UploadWatch
 from poolmgr.cloud.api import Trial, TrialResult
 from poolmgr.config.settings import OpenStackProvider
 from poolmgr.errors import (
-    AuthFailed,
     CloudError,
-    CloudUnavailable,
     ConfigError,
     LockBusy,
-    NoCapacity,
-    OverQuota,
     PoolmgrError,
     ProcessFailed,
     RecordGone,
@@ -232,7 +228,7 @@ class UploadRun:
         if trial is not None:
             try:
                 self._try(record, plan)
-            except (CloudUnavailable, OverQuota, NoCapacity, AuthFailed) as error:
+            except (CloudError, ConfigError) as error:  # that an image is bad is no error but a result
                 return self._give_up(record) if self.ending else self._undecided(record, error)
         return self._ready(record)
 
@@ -320,7 +316,7 @@ class UploadRun:
         self._tell_stats(record.upload, good=False)
         return Result.DONE
 
-    def _undecided(self, record: UploadRecord, error: CloudError) -> Result:
+    def _undecided(self, record: UploadRecord, error: CloudError | ConfigError) -> Result:
         self._log.warning("image %s cannot be tried now: %s", record.upload.external_name, error)
         record.note(reason=f"it cannot be tried now: {error}"[:MOST_REASON])
         return Result.UNDECIDED

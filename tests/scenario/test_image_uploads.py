@@ -25,7 +25,7 @@ from poolmgr.config.settings import (
     ProviderImage,
     Validation,
 )
-from poolmgr.errors import CloudUnavailable, OverQuota
+from poolmgr.errors import CloudUnavailable, ConfigError, OverQuota
 from poolmgr.model.cloud_image import UploadPhase, UploadProgress
 from poolmgr.model.image import BuildState, UploadState
 from tests.fakes import ManualExecutor
@@ -653,7 +653,8 @@ def test_an_image_that_does_not_pass_goes_and_the_old_one_serves_on(tried):
 
 
 def test_a_cloud_that_cannot_try_an_image_is_no_failure_of_the_image(tried):
-    canary = script_trials(tried, OverQuota("no cores left"), CloudUnavailable("503"))
+    trouble = OverQuota("no cores left"), CloudUnavailable("503"), ConfigError("no such key")
+    canary = script_trials(tried, *trouble)
     tried.build()
     process = tried.start()
     assert tried.run(lambda: len(canary.trials) == 1)
@@ -662,7 +663,7 @@ def test_a_cloud_that_cannot_try_an_image_is_no_failure_of_the_image(tried):
     assert "no cores left" in (tried.upload().reason or "")
     assert tried.locks() != []  # nobody may take it for given up
     assert tried.run(tried.ready)
-    assert len(canary.trials) == 3
+    assert len(canary.trials) == 4
     upload = tried.assert_one_ready()
     assert (upload.failures, upload.reason) == (0, None)
     assert bodies(process) == 1
