@@ -78,7 +78,7 @@ class ZooKeeperServer:
         (self._directory / "data").mkdir(parents=True, exist_ok=True)
         chosen = self.port
         for _ in range(1 if chosen else _PORT_TRIES):  # someone may take a port before it is bound
-            self.port = chosen or _free_port()
+            self.port = chosen or free_port()
             self._process = Process(
                 [java, *self._options(), "-cp", classpath, _MAIN, str(self._write_config())],
                 log_path=self._directory / "zookeeper.log",
@@ -179,7 +179,8 @@ class ZooKeeperServer:
 _MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listened on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""`poolmgr demo` as a user runs it: real ZooKeeper, real HTTP, real SSH, a launcher process."""
+"""`poolmgr demo` as a user runs it: real ZooKeeper, real HTTP, real SSH, a launcher and a builder process."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 DEMO = [sys.executable, "-m", "poolmgr.cli.main", "demo"]
 KEYS = {
     "requests", "fulfilled", "failed", "latency_s", "boot_s", "nodes_by_cloud", "left", "metrics",
-    "launcher_cpu_s_per_1000_nodes", "api_calls_per_node", "zookeeper_writes_per_node",
+    "launcher_cpu_s_per_1000_nodes", "api_calls_per_node", "zookeeper_writes_per_node", "images",
 }  # fmt: skip
 
 
@@ -95,13 +95,21 @@ def test_the_main_job_with_all_real_parts(place, tmp_path):
     result = json.loads(report.read_text())
     assert set(result) == KEYS
     assert (result["requests"], result["fulfilled"], result["failed"]) == (20, 20, 0)
-    assert result["left"] == {"servers": 0, "ports": 0, "floating_ips": 0, "znodes": 0}
+    assert set(result["left"].values()) == {0}
+    assert set(result["left"]) >= {"servers", "images", "objects", "files", "znodes"}
+    images = result["images"]
+    assert images["builds"] >= 2
+    assert set(images["uploads_by_format"]) == {"qcow2", "raw", "vhd"}
+    assert images["uploads"] >= 5 + 3
+    assert images["failed"] == 0
+    assert images["booted_from"] > 1
     assert sum(result["nodes_by_cloud"].values()) >= 20
     assert result["metrics"] > 50
     assert result["zookeeper_writes_per_node"] > 0
     assert list(place.iterdir()) == []  # nothing is left on disk either
 
 
+@pytest.mark.integration
 def test_the_main_job_without_zookeeper(place, tmp_path):
     report = tmp_path / "report.json"
     code, output = run(
@@ -122,6 +130,8 @@ def test_the_main_job_without_zookeeper(place, tmp_path):
     result = json.loads(report.read_text())
     assert result["fulfilled"] == 8
     assert result["zookeeper_writes_per_node"] is None
+    assert result["images"]["uploads"] >= 5 + 3
+    assert set(result["left"].values()) == {0}
 
 
 @pytest.mark.integration
@@ -129,7 +139,7 @@ def test_ctrl_c_stops_everything(place):
     process = started(place, "--requests", "1000", start_new_session=True)
     read_until(process, "requests are coming")
     children = descendants(process.pid)
-    assert len(children) >= 3  # ZooKeeper, clouds, launcher
+    assert len(children) >= 4  # ZooKeeper, clouds, builder, launcher
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
@@ -148,21 +158,22 @@ def test_nothing_outlives_a_killed_demo(place):
 
 
 @pytest.mark.integration
-def test_a_part_that_dies_fails_the_demo_and_keeps_the_logs(place):
+@pytest.mark.parametrize("kind", ["launcher", "builder"])
+def test_a_part_that_dies_fails_the_demo_and_keeps_the_logs(place, kind):
     process = started(place, "--requests", "1000")
     read_until(process, "requests are coming")
-    (launcher,) = [pid for pid in descendants(process.pid) if is_launcher(pid)]
-    os.kill(launcher, signal.SIGKILL)
+    (part,) = [pid for pid in descendants(process.pid) if is_daemon(pid, kind)]
+    os.kill(part, signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "the launcher ended with -9" in output
+    assert f"the {kind} ended with -9" in output
     (directory,) = place.iterdir()
     assert f"logs are kept in {directory}" in output
-    assert (directory / "launcher.log").stat().st_size > 0
+    assert (directory / f"{kind}.log").stat().st_size > 0
 
 
-def is_launcher(pid):
-    return b"poolmgr.cli.launcher" in Path(f"/proc/{pid}/cmdline").read_bytes()
+def is_daemon(pid, kind):
+    return f"poolmgr.cli.{kind}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_a_report_that_cannot_be_written_is_told_before_anything_starts(place):

@@ -7,8 +7,8 @@ import time
 import pytest
 from rich.console import Console
 
+from poolmgr.cli.demo.daemon_process import DaemonProcess
 from poolmgr.cli.demo.flow import Course, Flow
-from poolmgr.cli.demo.launcher_process import LauncherProcess
 from poolmgr.cli.demo.plan import DEMO_CLOUDS, DEMO_LABELS, Plan
 from poolmgr.cli.demo.processes import ProcessStack
 from poolmgr.cli.demo.report import Left
@@ -52,7 +52,7 @@ def test_a_launcher_that_wakes_after_its_session_ended_harms_nothing(tmp_path):
     stack = ProcessStack(plan, tmp_path, clock)
     flow = Flow(stack, Course(requests=REQUESTS, outstanding=15, hold=0.5), clock, PlainScreen(Console()))
     first = stack.launcher
-    second = LauncherProcess(first._config_path, tmp_path / "second.log", first._environ)
+    second = DaemonProcess("launcher", first.config_path, tmp_path / "second.log", first.environ)
     freezer = Freezer(stack)
     try:
         flow.start()

@@ -20,17 +20,19 @@ if TYPE_CHECKING:
     from poolmgr.cli.demo.stack import Stack
 
 DESCRIPTION = """\
-Start a private ZooKeeper, five pretend clouds (one of each kind, over real HTTP, with a real SSH server), a launcher
-and a statsd sink on free ports of 127.0.0.1, drive node requests of many kinds through them as CI systems would, let
-everything go again and count what is left. All files are in one temporary directory, removed after success. Ctrl-C
-stops everything.
+Start a private ZooKeeper, five pretend clouds (one of each kind, over real HTTP, with a real SSH server), a builder, a
+launcher and a statsd sink on free ports of 127.0.0.1. The builder makes an image with a pretended disk-image-create, in
+three formats, uploads it to the five clouds, and makes it again while node requests of many kinds are driven through
+them as CI systems would. Then everything is let go again, and what is left is counted. All files are in one temporary
+directory, removed after success. Ctrl-C stops everything.
 
   poolmgr demo
   poolmgr demo --requests 200 --outstanding 30 --report report.json
   poolmgr demo --keep                  leave it running afterwards, to play with
   poolmgr demo --store memory          without ZooKeeper (and Java), all in this process
 
-Exit code 0 only when every request was fulfilled and nothing is left in clouds and ZooKeeper.
+Exit code 0 only when every request was fulfilled, every cloud got the image, most got a newer one, and nothing is left
+in clouds, ZooKeeper and the builder's directory.
 """
 
 
@@ -123,6 +125,7 @@ def _go(args: argparse.Namespace, flow: Flow, stack: Stack, screen: Screen) -> b
 
     flow.start()
     flow.serve()
+    flow.renew()
     costs = None
     if args.keep:
         costs = stack.costs()  # not what comes from idling and playing
@@ -133,14 +136,16 @@ def _go(args: argparse.Namespace, flow: Flow, stack: Stack, screen: Screen) -> b
     flow.drain()
     costs = costs or stack.costs()  # after the last node has gone: deleting is part of what it costs
     orderly = stack.stop_launcher()
+    flow.empty_images()
+    orderly = stack.stop_builder() and orderly
     left = stack.left()
     result = flow.result(costs, left)
     screen.close()
     _write_report(args, result)
-    for line in summary_lines(result, flow.tally.failures, left.znodes):
+    for line in summary_lines(result, [*flow.tally.failures, *flow.images.failures.values()], left):
         screen.tell(line)
     if not orderly:
-        screen.tell("the launcher did not stop in time, or not orderly")
+        screen.tell("the launcher or the builder did not stop in time, or not orderly")
     return orderly and not left and result["fulfilled"] == result["requests"]
 
 
@@ -155,7 +160,7 @@ def _report_failure(args: argparse.Namespace, flow: Flow, stack: Stack, screen: 
         logging.getLogger(__name__).warning("no report: %s", error)
         return
     _write_report(args, result)
-    for line in summary_lines(result, flow.tally.failures, left.znodes):
+    for line in summary_lines(result, [*flow.tally.failures, *flow.images.failures.values()], left):
         screen.tell(line)
 
 
@@ -174,14 +179,23 @@ def _check_writable(path: Path) -> None:
 
 
 def _stack(args: argparse.Namespace, directory: Path, screen: Screen) -> Stack:
-    from poolmgr.cli.demo.plan import DEMO_CLOUDS, DEMO_LABELS, DEMO_TENANTS, Plan
+    from poolmgr.cli.demo.plan import DEMO_CLOUDS, DEMO_IMAGE, DEMO_LABELS, DEMO_TENANTS, Plan
     from poolmgr.runtime.clock import SystemClock
 
-    plan = Plan(clouds=DEMO_CLOUDS, labels=DEMO_LABELS, tenants=DEMO_TENANTS, boot=args.boot, seed=args.seed)
+    plan = Plan(
+        clouds=DEMO_CLOUDS,
+        labels=DEMO_LABELS,
+        tenants=DEMO_TENANTS,
+        image=DEMO_IMAGE,
+        boot=args.boot,
+        seed=args.seed,
+    )
     if args.store == "memory":
         from poolmgr.cli.demo.inline import InlineStack
 
-        screen.tell("--store memory: no ZooKeeper; store, clouds and launcher are all in this process")
+        screen.tell(
+            "--store memory: no ZooKeeper; store, clouds, builder and launcher are all in this process"
+        )
         return InlineStack(plan, directory)
     from poolmgr.cli.demo.processes import ProcessStack
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolmgr.cli.client import NodeClient
+from poolmgr.cli.demo.images import ImageTally, let_builds_go
 from poolmgr.cli.demo.plan import Plan
 from poolmgr.cli.demo.report import Costs, Left, report
 from poolmgr.cli.demo.screen import Screen, view_of
@@ -20,6 +21,7 @@ from poolmgr.cli.demo.traffic import Tally, Traffic, mixed_wants
 from poolmgr.cli.orders import Wanted
 from poolmgr.errors import LockBusy, PoolmgrError, RecordGone, StoreError
 from poolmgr.model.component import ComponentState
+from poolmgr.model.image import BuildState, UploadState
 from poolmgr.model.node import NodeState
 from poolmgr.runtime.clock import Clock
 from poolmgr.store.api import Store
@@ -32,6 +34,8 @@ PATIENCE = 120.0
 #: For the launchers to register, and for everything to go after the last request.
 START_TIMEOUT = 60.0
 DRAIN_TIMEOUT = 120.0
+#: For a build and its uploads, and for all of them to go.
+IMAGE_TIMEOUT = 90.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,7 @@ class Flow:
         self._began = clock.monotonic()
         self._looked_at = self._began - TICK
         self._stopping = threading.Event()
+        self.images = ImageTally()
         self._client: NodeClient | None = None
         self._traffic: Traffic | None = None
 
@@ -64,7 +69,10 @@ class Flow:
             self._client.wake()
 
     def start(self) -> None:
-        """All parts, until every pool is registered. Raises PoolmgrError when they do not come."""
+        """All parts, until every pool is registered and most clouds have an image: by tasks it takes long.
+
+        Raises PoolmgrError when they do not come.
+        """
         self._stack.start(self._tell)
         store = self._stack.store
         self._client = NodeClient(store, self._clock, requestor=REQUESTOR, user_data={"poolmgr": "demo"})
@@ -79,6 +87,9 @@ class Flow:
         pools = len(self._stack.plan.clouds)
         self._until(
             lambda: registered_pools(store) >= pools, "starting", START_TIMEOUT, f"{pools} pools to register"
+        )
+        self._until(
+            lambda: 2 * self._served(1) > pools, "starting", IMAGE_TIMEOUT, "images in most of the clouds"
         )
         self._screen.tell(f"{pools} pools are registered; {self._course.requests} requests are coming")
 
@@ -98,9 +109,33 @@ class Flow:
                 raise PoolmgrError(f"no request was fulfilled for {PATIENCE:.0f} seconds")
             self._traffic.wait(TICK)
 
+    def renew(self) -> None:
+        """Wait until every cloud has got the image, and most of them a newer one. Raises PoolmgrError."""
+        clouds = len(self._stack.plan.clouds)
+        self._until(
+            lambda: self._served(1) == clouds and 2 * self._served(2) > clouds,
+            "renewing",
+            IMAGE_TIMEOUT,
+            "an image in every cloud, and a newer one in most",
+        )
+
+    def empty_images(self) -> None:
+        """No more images: every upload, file and record goes. Raises PoolmgrError when they do not."""
+        if self._stack.plan.image is None:
+            return
+        store = self._stack.store
+        self._until(lambda: self._at_rest(store), "emptying", IMAGE_TIMEOUT, "builds and uploads to end")
+        self._stack.stop_listing_images()
+        self._until(lambda: self._no_uploads(store), "emptying", IMAGE_TIMEOUT, "all uploads to go")
+        self._until(
+            lambda: let_builds_go(store, at=self._clock.time()), "emptying", IMAGE_TIMEOUT, "all builds to go"
+        )
+        self._until(lambda: not self._stack.image_files(), "emptying", IMAGE_TIMEOUT, "all image files to go")
+
     def drain(self) -> None:
         """No more min-ready, all nodes deleted. Raises PoolmgrError when they do not go."""
         store = self._stack.store
+        self._stack.pause_images()
         self._stack.stop_making_ready()
         self._until(lambda: self._emptied(store), "draining", DRAIN_TIMEOUT, "all nodes and requests to go")
         self._looked_at -= TICK  # the last view shows that all have gone
@@ -124,6 +159,7 @@ class Flow:
             left=left,
             costs=costs,
             clouds=[cloud.name for cloud in plan.clouds],
+            images=self.images if plan.image else None,
         )
 
     @property
@@ -134,6 +170,25 @@ class Flow:
         """Give everything back that is still ours."""
         if self._client is not None:
             self._client.close()
+
+    def _served(self, times: int) -> int:
+        """How many clouds have got the image so many times; all of them where no builder makes one."""
+        plan = self._stack.plan
+        if plan.image is None:
+            return len(plan.clouds)
+        with self._stack.store.reading() as snapshot:
+            self.images.note(snapshot)
+        return sum(count >= times for count in self.images.by_cloud.values())
+
+    def _at_rest(self, store: Store) -> bool:
+        """Whether nothing is being built or uploaded."""
+        with store.reading() as snapshot:
+            building = any(build.state is BuildState.BUILDING for build in snapshot.builds())
+            return not building and all(u.state is UploadState.READY for u in snapshot.uploads())
+
+    def _no_uploads(self, store: Store) -> bool:
+        with store.reading() as snapshot:
+            return not snapshot.uploads()
 
     def _emptied(self, store: Store) -> bool:
         """Whether no node, request or request lock is left; sends ready nodes away."""
@@ -169,6 +224,7 @@ class Flow:
         self._looked_at = now
         self._stack.check()
         with self._stack.store.reading() as snapshot:
+            self.images.note(snapshot)
             view = view_of(
                 self._stack.plan,
                 snapshot,
@@ -177,6 +233,7 @@ class Flow:
                 requests=self._course.requests,
                 elapsed=now - self._began,
                 metrics=self._stack.metrics,
+                images=self.images,
             )
         self._screen.show(view)
 

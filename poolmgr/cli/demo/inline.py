@@ -1,23 +1,36 @@
-"""The demo's parts in this process: a store in memory, clouds in a thread, a launcher's threads. No ZooKeeper."""
+"""The demo's parts in this process: a store in memory, clouds in a thread, a launcher's and a builder's. No ZooKeeper.
+
+What the builder runs to make an image is a process all the same.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from poolmgr.cli.demo import observer
-from poolmgr.cli.demo.plan import Plan, as_file, launcher_config, simcloud_config
+from poolmgr.cli.demo.plan import Plan, as_file, builder_config, launcher_config, simcloud_config
 from poolmgr.cli.demo.report import Costs, Left
 from poolmgr.cli.demo.sink import StatsdSink
-from poolmgr.cli.demo.stack import NO_PROXY, Tell, launcher_environ
+from poolmgr.cli.demo.stack import (
+    BUILDER_IDLE,
+    NO_PROXY,
+    Tell,
+    daemon_environ,
+    image_files,
+    make_builder_places,
+)
 from poolmgr.cli.simcloud import write_whole
 from poolmgr.errors import PoolmgrError
+from poolmgr.policy.image_tuning import ImageTuning
 from poolmgr.simcloud import RunningSim, running
 from poolmgr.store.api import Store
 from poolmgr.store.memory import MemoryStore, MemoryTree
 from poolmgr.store.remains import remains
-from poolmgr.wiring import LauncherDaemon
+from poolmgr.wiring import BuilderDaemon, LauncherDaemon
 
 STOP_TIMEOUT = 30.0
 #: For an end that need not be orderly.
@@ -36,6 +49,7 @@ class InlineStack:
         self._parts = ExitStack()
         self._sim: RunningSim | None = None
         self._launcher: LauncherDaemon | None = None
+        self._builder: BuilderDaemon | None = None
         self._calls_before = 0
 
     @property
@@ -57,7 +71,10 @@ class InlineStack:
         self._store.start()
         self._parts.callback(self._store.close)
         os.environ.update(NO_PROXY)  # the HTTP library looks there, not into `environ`
-        environ = launcher_environ(clouds_path, self._sink.port)
+        environ = daemon_environ(clouds_path, self._sink.port)
+        if self.plan.image is not None:
+            self._start_builder(environ)
+            tell(f"builder: in this process, log {self.directory / 'demo.log'}")
         self._launcher = LauncherDaemon(
             str(self._config_path), store=MemoryStore(self._tree), environ=environ
         )
@@ -82,12 +99,29 @@ class InlineStack:
         launcher, self._launcher = self._launcher, None
         return launcher is None or launcher.stop(STOP_TIMEOUT)
 
+    def pause_images(self) -> None:
+        if self.plan.image is not None:
+            self._write_builder_config(paused=True)
+
+    def stop_listing_images(self) -> None:
+        self._write_builder_config(paused=True, listed=False)
+
+    def image_files(self) -> tuple[str, ...]:
+        return image_files(self.directory)
+
+    def stop_builder(self) -> bool:
+        builder, self._builder = self._builder, None
+        return builder is None or builder.stop(STOP_TIMEOUT)
+
     def left(self) -> Left:
         counts = self._counts()
         return Left(
             servers=observer.total(counts, "servers"),
             ports=observer.total(counts, "ports"),
             floating_ips=observer.total(counts, "floating_ips"),
+            images=observer.total(counts, "images"),
+            objects=observer.total(counts, "objects"),
+            files=self.image_files(),
             znodes=remains(self._tree.paths()),
         )
 
@@ -102,8 +136,36 @@ class InlineStack:
     def stop(self) -> None:
         if self._launcher is not None:
             self._launcher.stop(HURRY)
+        if self._builder is not None:
+            self._builder.stop(HURRY)
         self._parts.close()
         self._sink.close()
+
+    def _start_builder(self, environ: Mapping[str, str]) -> None:
+        make_builder_places(self.directory)
+        self._write_builder_config()
+        self._builder = BuilderDaemon(
+            str(self._builder_path),
+            store=MemoryStore(self._tree),
+            environ=environ,
+            tuning=ImageTuning(idle_cycle=BUILDER_IDLE),
+        )
+        self._builder.start()
+
+    @property
+    def _builder_path(self) -> Path:
+        return self.directory / "builder.yaml"
+
+    def _write_builder_config(self, *, paused: bool = False, listed: bool = True) -> None:
+        config = builder_config(
+            self.plan,
+            zookeeper_port=None,
+            directory=str(self.directory),
+            python=sys.executable,
+            paused=paused,
+            listed=listed,
+        )
+        write_whole(self._builder_path, as_file(config))
 
     @property
     def _config_path(self) -> Path:

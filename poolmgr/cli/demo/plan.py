@@ -7,6 +7,7 @@ clouds run come in as arguments.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,10 +37,22 @@ class DemoCloud:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DemoImage:
+    """A disk image and how it is made: `size` bytes of content, in `seconds`, again when it is `rebuild_age` old."""
+
+    name: str = "debian-built"
+    seconds: float = 1.0
+    size: int = 4 << 20
+    rebuild_age: int = 10
+    env_vars: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Times in seconds. `rate` is the providers' key of that name: seconds between API calls.
 
-    `session_timeout`: how long ZooKeeper keeps the locks of a launcher that crashed.
+    `session_timeout`: how long ZooKeeper keeps the locks of a daemon that crashed. `image`: a disk image that a builder
+    makes with the pretend disk-image-create and that all labels boot from; None: the one that the clouds have.
     """
 
     clouds: tuple[DemoCloud, ...]
@@ -51,6 +64,7 @@ class Plan:
     api_latency: float = 0.02
     rate: float = 0.01
     session_timeout: float = 10.0
+    image: DemoImage | None = None
     seed: int = 1
 
 
@@ -69,6 +83,7 @@ DEMO_LABELS = (
     DemoLabel(name="classic", flavor="small", clouds=("sim-novanet", "sim-tasks")),
 )
 DEMO_TENANTS = {"alpha": 40, "beta": 6}
+DEMO_IMAGE = DemoImage()
 
 
 def simcloud_config(plan: Plan) -> dict[str, Any]:
@@ -93,18 +108,69 @@ def launcher_config(
     ready: bool = True,
 ) -> dict[str, Any]:
     """The launcher's file. `ready` False: no min-ready. `zookeeper_port` None: no ZooKeeper is used."""
-    port = zookeeper_port or 2281  # the file must name one, also when none is used
     return {
-        "zookeeper-servers": [{"host": "127.0.0.1", "port": port}],
-        "zookeeper-plaintext": True,
-        "zookeeper-timeout": plan.session_timeout,
+        **_zookeeper(plan, zookeeper_port),
         "labels": [
             {"name": label.name, "min-ready": label.min_ready if ready else 0} for label in plan.labels
         ],
+        **({"diskimages": [{"name": plan.image.name}]} if plan.image else {}),
         "providers": [_provider(plan, cloud, ssh_port) for cloud in plan.clouds],
         "tenant-resource-limits": [
             {"tenant-name": name, "max-servers": limit} for name, limit in plan.tenants.items()
         ],
+    }
+
+
+def builder_config(
+    plan: Plan,
+    *,
+    zookeeper_port: int | None,
+    directory: str,
+    python: str,
+    web_port: int | None = None,
+    paused: bool = False,
+    listed: bool = True,
+) -> dict[str, Any]:
+    """The builder's file; images are in `directory`. `paused`: no build begins; `listed` False: no provider wants any.
+
+    `python`: the interpreter that runs the pretend disk-image-create.
+    """
+    image = plan.image
+    assert image is not None
+    disk = {
+        "name": image.name,
+        "dib-cmd": f"{shlex.quote(python)} -m poolmgr.simcloud.dib",
+        "elements": ["debian-minimal", "vm"],
+        "username": USERNAME,
+        "rebuild-age": image.rebuild_age,
+        "keep-builds": 1,
+        "keep-uploads": 1,
+        "pause": paused,
+        "env-vars": {
+            "SIMDIB_SIZE": str(image.size),
+            "SIMDIB_SECONDS": str(image.seconds),
+            "TMPDIR": f"{directory}/tmp",
+            **image.env_vars,
+        },
+    }
+    providers = [
+        {
+            "name": cloud.name,
+            "driver": "openstack",
+            "cloud": cloud.name,
+            "rate": plan.rate,
+            "diskimages": [{"name": image.name}] if listed else [],
+        }
+        for cloud in plan.clouds
+    ]
+    web = {"builder-webapp": {"port": web_port, "listen_address": "127.0.0.1"}} if web_port else {}
+    return {
+        **_zookeeper(plan, zookeeper_port),
+        "images-dir": f"{directory}/images",
+        "build-log-dir": f"{directory}/build-logs",
+        "diskimages": [disk],
+        "providers": providers,
+        **web,
     }
 
 
@@ -116,13 +182,29 @@ def as_file(config: Mapping[str, Any]) -> str:
     return json.dumps(config, indent=2) + "\n"
 
 
+def _zookeeper(plan: Plan, port: int | None) -> dict[str, Any]:
+    """The file must name a port, also when no ZooKeeper is used."""
+    return {
+        "zookeeper-servers": [{"host": "127.0.0.1", "port": port or 2281}],
+        "zookeeper-plaintext": True,
+        "zookeeper-timeout": plan.session_timeout,
+    }
+
+
 def _provider(plan: Plan, cloud: DemoCloud, ssh_port: int) -> dict[str, Any]:
-    image = {"name": IMAGE, "username": USERNAME, "connection-port": ssh_port}
+    built = plan.image
+    image: dict[str, Any] = {"name": built.name if built else IMAGE, "connection-port": ssh_port}
+    if built is None:
+        image["username"] = USERNAME
     pool = {
         "name": "main",
         "max-servers": cloud.max_servers,
         "labels": [
-            {"name": label.name, "cloud-image": IMAGE, "flavor-name": label.flavor}
+            {
+                "name": label.name,
+                "diskimage" if built else "cloud-image": image["name"],
+                "flavor-name": label.flavor,
+            }
             for label in labels_of(plan, cloud)
         ],
     }
@@ -133,6 +215,6 @@ def _provider(plan: Plan, cloud: DemoCloud, ssh_port: int) -> dict[str, Any]:
         "rate": plan.rate,
         "launch-timeout": 60,
         "boot-timeout": 30,
-        "cloud-images": [image],
+        "diskimages" if built else "cloud-images": [image],
         "pools": [pool],
     }

@@ -1,4 +1,4 @@
-"""The demo's parts as real processes: a private ZooKeeper, one process of clouds, a launcher."""
+"""The demo's parts as real processes: a private ZooKeeper, one process of clouds, a launcher, a builder."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from poolmgr import wiring
 from poolmgr.cli.demo import observer
-from poolmgr.cli.demo.launcher_process import LauncherProcess
-from poolmgr.cli.demo.plan import Plan, as_file, launcher_config, simcloud_config
+from poolmgr.cli.demo.daemon_process import DaemonProcess
+from poolmgr.cli.demo.plan import Plan, as_file, builder_config, launcher_config, simcloud_config
 from poolmgr.cli.demo.report import Costs, Left
 from poolmgr.cli.demo.sink import StatsdSink
-from poolmgr.cli.demo.stack import Tell, launcher_environ
+from poolmgr.cli.demo.stack import BUILDER_IDLE, Tell, daemon_environ, image_files, make_builder_places
 from poolmgr.cli.session import connect
 from poolmgr.cli.simcloud import write_whole
 from poolmgr.config.load import load
 from poolmgr.errors import CloudUnavailable, PoolmgrError, ProcessFailed
 from poolmgr.runtime.clock import Clock
 from poolmgr.runtime.process import Process
-from poolmgr.runtime.zookeeper_server import ZooKeeperServer
+from poolmgr.runtime.zookeeper_server import ZooKeeperServer, free_port
 from poolmgr.store.api import Store
 from poolmgr.store.remains import remains
 from poolmgr.store.zookeeper.walk import all_paths
@@ -32,10 +32,20 @@ from poolmgr.store.zookeeper.walk import all_paths
 START_TIMEOUT = 60.0
 
 
+BUILDER_OPTIONS = ("--tuning", f"idle_cycle={BUILDER_IDLE}")
+
+
 class ProcessStack:
     """See Stack. Processes die with the thread that started them."""
 
-    def __init__(self, plan: Plan, directory: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        directory: Path,
+        clock: Clock,
+        *,
+        builder_options: Sequence[str] = BUILDER_OPTIONS,
+    ) -> None:
         self.plan = plan
         self.directory = directory
         self.config_path = directory / "nodepool.yaml"
@@ -47,8 +57,13 @@ class ProcessStack:
         self._sim_facts: Mapping[str, Any] = {}
         self._store: Store | None = None
         self._counted_from = (0.0, 0, 0)  # CPU seconds, API calls, transactions
-        environ = launcher_environ(self.clouds_path, self._sink.port)
-        self.launcher = LauncherProcess(self.config_path, directory / "launcher.log", environ)
+        self._web_port = 0
+        environ = daemon_environ(self.clouds_path, self._sink.port)
+        self.launcher = DaemonProcess("launcher", self.config_path, directory / "launcher.log", environ)
+        self.builder_path = directory / "builder.yaml"
+        self.builder = DaemonProcess(
+            "builder", self.builder_path, directory / "builder.log", environ, options=builder_options
+        )
 
     @property
     def store(self) -> Store:
@@ -68,12 +83,16 @@ class ProcessStack:
         settings = load(str(self.config_path), environ={}).settings
         self._store = wiring.open_store(settings)
         connect(self._store, settings, self._clock, START_TIMEOUT)
+        if self.plan.image is not None:
+            self._start_builder()
+            tell(f"builder: process {self.builder.pid}, log {self.builder.log_path}")
         self.launcher.start()
         tell(f"launcher: process {self.launcher.pid}, log {self.launcher.log_path}")
 
     def check(self) -> None:
         self._sink.drain()
         self.launcher.check()
+        self.builder.check()
         if self._sim is not None and not self._sim.running:
             raise ProcessFailed(f"the pretend clouds have ended:\n{self._sim.last_output()}")
 
@@ -95,12 +114,28 @@ class ProcessStack:
     def stop_launcher(self) -> bool:
         return self.launcher.stop()
 
+    def pause_images(self) -> None:
+        if self.plan.image is not None:
+            self._write_builder_config(paused=True)
+
+    def stop_listing_images(self) -> None:
+        self._write_builder_config(paused=True, listed=False)
+
+    def image_files(self) -> tuple[str, ...]:
+        return image_files(self.directory)
+
+    def stop_builder(self) -> bool:
+        return self.builder.stop()
+
     def left(self) -> Left:
         counts = self.cloud_counts()
         return Left(
             servers=observer.total(counts, "servers"),
             ports=observer.total(counts, "ports"),
             floating_ips=observer.total(counts, "floating_ips"),
+            images=observer.total(counts, "images"),
+            objects=observer.total(counts, "objects"),
+            files=self.image_files(),
             znodes=remains(all_paths(f"127.0.0.1:{self._zookeeper.port}")),
         )
 
@@ -111,10 +146,15 @@ class ProcessStack:
         return observer.cloud_counts(str(self._sim_facts["state_url"]))
 
     def how_to_talk(self) -> list[str]:
+        built = [
+            f"poolmgr -c {self.builder_path} dib-image-list",
+            f"curl http://127.0.0.1:{self._web_port}/image-list   # the builder's web server",
+        ]
         return [
             f"export OS_CLIENT_CONFIG_FILE={self.clouds_path}",
             f"poolmgr -c {self.config_path} list",
             f"poolmgr -c {self.config_path} request {self.plan.labels[0].name} --hold 60",
+            *(built if self.plan.image else ()),
             f"curl {self._sim_facts['state_url']}   # the clouds from inside",
         ]
 
@@ -122,6 +162,7 @@ class ProcessStack:
         if self._store is not None:
             self._store.close()
         self.launcher.kill()  # who wanted an orderly end has had it
+        self.builder.kill()
         if self._sim is not None:
             self._sim.kill()
         self._zookeeper.stop()
@@ -154,6 +195,24 @@ class ProcessStack:
             ready=ready,
         )
         write_whole(self.config_path, as_file(config))
+
+    def _start_builder(self) -> None:
+        make_builder_places(self.directory)
+        self._web_port = free_port()
+        self._write_builder_config()
+        self.builder.start()
+
+    def _write_builder_config(self, *, paused: bool = False, listed: bool = True) -> None:
+        config = builder_config(
+            self.plan,
+            zookeeper_port=self._zookeeper.port,
+            directory=str(self.directory),
+            python=sys.executable,
+            web_port=self._web_port,
+            paused=paused,
+            listed=listed,
+        )
+        write_whole(self.builder_path, as_file(config))
 
     def _readings(self) -> tuple[float, int, int]:
         return (

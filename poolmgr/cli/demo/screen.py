@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from poolmgr.cli.demo.images import ImageLine, ImageTally, builds_text, image_lines
 from poolmgr.cli.demo.plan import Plan
 from poolmgr.cli.demo.report import percentile
 from poolmgr.cli.demo.traffic import Traffic
@@ -47,6 +48,8 @@ class View:
     elapsed: float
     providers: tuple[Line, ...]
     labels: tuple[Line, ...]
+    images: tuple[ImageLine, ...]  # () without a builder
+    builds: str
     requests: int  # how many there will be
     submitted: int
     waiting: int
@@ -67,6 +70,7 @@ def view_of(
     requests: int,
     elapsed: float,
     metrics: int,
+    images: ImageTally,
 ) -> View:
     tally = traffic.tally
     return View(
@@ -82,6 +86,8 @@ def view_of(
             for cloud in plan.clouds
         ),
         labels=_label_lines(plan, snapshot, traffic),
+        images=image_lines(plan, snapshot),
+        builds=builds_text(plan, snapshot, images),
         requests=requests,
         submitted=tally.submitted,
         waiting=traffic.waiting,
@@ -151,6 +157,10 @@ def summary(view: View) -> str:
     if view.failed:
         text += f", {view.failed} failed"
     text += f"; nodes: {nodes or 'none'}"
+    if view.images:
+        uploading = sum(line.uploading for line in view.images)
+        text += f"; image: {view.builds}, {sum(line.ready for line in view.images)} uploads ready"
+        text += f", {uploading} going on" if uploading else ""
     if view.p50 is not None:
         text += f"; latency p50 {view.p50:.1f} s"
     return text
@@ -165,10 +175,12 @@ def drawing(view: View) -> Group:
         (f"{view.failed} failed", "bold red" if view.failed else ""),
     )
     latency = "" if view.p50 is None else f"latency p50 {view.p50:.2f} s, p95 {view.p95 or 0.0:.2f} s   "
+    images = Group(_image_table(view.images), f"image: {view.builds}") if view.images else Group()
     return Group(
         numbers,
         _table("Provider", "Cloud", view.providers),
         _table("Label", "Flavor", view.labels),
+        images,
         Text(f"{latency}{view.metrics} metric names"),
     )
 
@@ -180,6 +192,16 @@ def _table(first: str, second: str, lines: Sequence[Line]) -> Table:
     for line in lines:
         counts = [str(count) if count else "·" for count in (*line.states, line.delivered)]
         table.add_row(line.name, line.about, *counts)
+    return table
+
+
+def _image_table(lines: Sequence[ImageLine]) -> Table:
+    table = Table("Provider", "Format", "Nodes boot from build", expand=False)
+    for title in ("ready", "uploading", "deleting"):
+        table.add_column(title, justify="right")
+    for line in lines:
+        counts = [str(count) if count else "·" for count in (line.ready, line.uploading, line.deleting)]
+        table.add_row(line.name, line.format or "·", line.serves or "·", *counts)
     return table
 
 

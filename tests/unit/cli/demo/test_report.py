@@ -2,7 +2,8 @@
 
 import pytest
 
-from poolmgr.cli.demo.report import Costs, Left, percentile, report
+from poolmgr.cli.demo.images import ImageTally
+from poolmgr.cli.demo.report import Costs, Left, percentile, report, summary_lines
 from poolmgr.cli.demo.traffic import Tally
 
 
@@ -32,12 +33,35 @@ def test_the_report_has_the_keys_of_the_issue():
         "latency_s": {"p50": 1.0, "p95": 3.0, "max": 3.0},
         "boot_s": 2.0,
         "nodes_by_cloud": {"north": 4, "south": 0},
-        "left": {"servers": 1, "ports": 0, "floating_ips": 0, "znodes": 1},
+        "left": {
+            "servers": 1,
+            "ports": 0,
+            "floating_ips": 0,
+            "images": 0,
+            "objects": 0,
+            "files": 0,
+            "znodes": 1,
+        },
         "metrics": 7,
         "launcher_cpu_s_per_1000_nodes": 25.0,
         "api_calls_per_node": 3.0,
         "zookeeper_writes_per_node": 12.5,
     }
+
+
+def test_with_a_builder_the_report_counts_what_it_made():
+    images = ImageTally(builds={"a", "b"}, formats={"1": "raw", "2": "qcow2", "3": "raw"}, booted={"1"})
+    result = report(boot=2.0, tally=Tally(nodes=4), left=Left(), costs=Costs(), clouds=[], images=images)
+    assert result["images"] == {
+        "builds": 2,
+        "uploads": 3,
+        "uploads_by_format": {"qcow2": 1, "raw": 2},
+        "booted_from": 1,
+        "failed": 0,
+    }
+    told = summary_lines(result, [], Left(files=("x.raw",)))
+    assert "images: 2 builds, 3 uploads (1 as qcow2, 2 as raw); nodes booted from 1 of them" in told
+    assert "left on disk: x.raw" in told
 
 
 def test_what_was_not_measured_is_null():
@@ -51,3 +75,5 @@ def test_anything_left_counts():
     assert not Left()
     assert Left(ports=1)
     assert Left(znodes=("/x",))
+    assert Left(images=1)
+    assert Left(files=("x.raw",))

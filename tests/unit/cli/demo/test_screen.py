@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from poolmgr.cli.demo.images import ImageLine
 from poolmgr.cli.demo.screen import Line, LiveScreen, PlainScreen, View
 
 VIEW = View(
@@ -12,6 +13,8 @@ VIEW = View(
     elapsed=10.0,
     providers=(Line(name="sim-nat", about="nat", states=(1, 2, 3, 0, 4), delivered=7),),
     labels=(Line(name="debian", about="small", states=(0, 0, 3, 0, 0), delivered=7),),
+    images=(ImageLine(name="sim-v6", format="raw", ready=1, uploading=2, deleting=0, serves="0a1b2c3d"),),
+    builds="3 built so far, 1 building",
     requests=40,
     submitted=20,
     waiting=5,
@@ -42,6 +45,9 @@ def test_the_live_screen_shows_providers_labels_requests_and_latency(output):
         "p50 2.50 s",
         "99 metric names",
         "in-use",
+        "sim-v6",
+        "0a1b2c3d",
+        "3 built so far, 1 building",
     ):
         assert part in text
 

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from poolmgr.cli.client import NodeClient
+from poolmgr.cli.demo.images import ImageTally
 from poolmgr.cli.demo.plan import DEMO_CLOUDS, DEMO_LABELS, DEMO_TENANTS, Plan, labels_of
 from poolmgr.cli.demo.screen import summary, view_of
 from poolmgr.cli.demo.traffic import Traffic, mixed_wants
@@ -134,7 +135,8 @@ def test_one_line_tells_how_it_goes(scene):
     scene.launcher.fail(second, "pool")
     traffic.step()
     with scene.store.reading() as snapshot:
-        view = view_of(PLAN, snapshot, traffic, phase="serving", requests=3, elapsed=1.0, metrics=5)
+        looks = {"phase": "serving", "requests": 3, "elapsed": 1.0, "metrics": 5, "images": ImageTally()}
+        view = view_of(PLAN, snapshot, traffic, **looks)
     assert summary(view) == (
         "serving: requests 1/3 fulfilled, 1 waiting, 1 failed; nodes: 1 in-use; latency p50 0.0 s"
     )
