@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows poolmgr at work: real ZooKeeper, simulated clouds over HTTP, a launcher. All set-up included.
+# Shows poolmgr at work: real ZooKeeper, simulated clouds over HTTP, a builder, a launcher. All set-up included.
 # Arguments go to `poolmgr demo` (--help lists them).
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
