@@ -14,7 +14,14 @@ from poolmgr.cloud.openstack.image import Images
 from poolmgr.cloud.openstack.session import Answer
 from poolmgr.cloud.openstack.upload_attempt import Attempt, TryAgain, WayRefused, mine
 from poolmgr.cloud.openstack.upload_body import Body
-from poolmgr.cloud.openstack.upload_judge import ImportState, Next, Sums, after_send, import_state
+from poolmgr.cloud.openstack.upload_judge import (
+    ImportState,
+    Next,
+    Sums,
+    after_send,
+    hashes_to_take,
+    import_state,
+)
 from poolmgr.cloud.openstack.upload_method import GLANCE_NAMES, Way
 from poolmgr.cloud.openstack.upload_transfer import Part, Piece, UploadStopped, transfer
 from poolmgr.errors import CloudError, CloudUnavailable, NotFound, OutcomeUnknown, OverQuota, Rejected
@@ -92,7 +99,7 @@ class DirectWays:
         spec, policy = attempt.spec, attempt.job.policy
         image_id = attempt.image_id or ""
         whole = Part(path=spec.path, offset=0, length=spec.size)
-        piece = Piece(whole, patience=policy.stall, pace=attempt.job.pace)
+        piece = Piece(whole, hashes=hashes_to_take(spec), patience=policy.stall, pace=attempt.job.pace)
 
         def go() -> Answer | Failure:
             with piece.body() as body:

@@ -15,8 +15,7 @@ from poolmgr.cloud.openstack.image_task import ImportTask, ImportTasks, TaskStat
 from poolmgr.cloud.openstack.object_store import ObjectStore
 from poolmgr.cloud.openstack.staging import Layout, Segment, Staging, layout_of, marks_for
 from poolmgr.cloud.openstack.upload_attempt import Attempt, TryAgain
-from poolmgr.cloud.openstack.upload_body import HASHES
-from poolmgr.cloud.openstack.upload_judge import Sums
+from poolmgr.cloud.openstack.upload_judge import Sums, hashes_to_take
 from poolmgr.cloud.openstack.upload_transfer import Part, Piece, UploadStopped, transfer
 from poolmgr.errors import CloudUnavailable, NotFound, OutcomeUnknown, Rejected
 from poolmgr.model.cloud_image import CloudImage, ImageOwner, ImageStatus, UploadPhase
@@ -77,7 +76,9 @@ class TaskWay:
 
     def _send(self, attempt: Attempt, layout: Layout) -> None:
         marks = marks_for(attempt.spec, attempt.token)
-        hashes = HASHES if layout.in_one_piece else ("md5",)  # those of the whole come later
+        hashes = (
+            hashes_to_take(attempt.spec) if layout.in_one_piece else ("md5",)
+        )  # those of the whole come later
         jobs = []
         for segment in layout.segments:
             part = Part(path=attempt.spec.path, offset=segment.offset, length=segment.length)
