@@ -29,7 +29,7 @@ def disk_use(places: Iterable[str]) -> int:
             seen.add((status.st_dev, status.st_ino))
             total += status.st_blocks * _BLOCK
             if os.path.isdir(place) and not os.path.islink(place) and place not in points:
-                ahead += [entry.path for entry in os.scandir(place)]
+                ahead += [os.path.join(place, name) for name in os.listdir(place)]
     return total
 
 

@@ -31,8 +31,7 @@ time.sleep(60)
 MOUNTS = """
 set -e
 cd "$TMPDIR"
-mkdir dev memory
-mount --bind /dev dev
+mkdir memory
 mount -t tmpfs none memory
 truncate -s 8M memory/disk
 losetup --find memory/disk
@@ -118,6 +117,9 @@ def test_a_build_that_takes_too_long_leaves_no_mount_and_no_loop_device(tmp_path
         assert "mounted" in site.log(build)
         assert (mounts_below(str(site.tmp)), devices_on(str(site.tmp)), site.left_in_tmp()) == ([], [], [])
         assert "poolmgr: released" in site.log(build)
-        assert Path("/dev/null").exists()
     finally:
         site.close()
+        for one in reversed(
+            mounts_below(str(tmp_path))
+        ):  # of a test that failed: pytest removes through mounts
+            subprocess.run(["umount", "--lazy", one.point], check=False)

@@ -116,6 +116,13 @@ def test_a_conversion_that_fails_fails_the_build(site, tmp_path):
     until(lambda: site.names() == set())
 
 
+def test_what_is_not_there_is_not_converted(site):
+    site.images(img={"formats": ("vmdk",), "env_vars": {"SIMDIB_FAULT": "no-file"}})
+    site.builder().start()
+    build = site.wait_for(FAILED)
+    assert build.reason == f"img-{build.id}.raw was not made"
+
+
 def test_a_daemon_that_keeps_the_output_open_neither_delays_nor_outlives_the_build(site):
     site.images(img={"env_vars": {"SIMDIB_FAULT": "daemon"}})
     site.builder().start()
@@ -342,6 +349,17 @@ def test_a_build_is_kept_beside_that_of_another_builder_that_was_quicker(site):
     assert site.names() == set().union(*(files_of(one, "qcow2") for one in site.builds()))
     assert other.stats.builds
     assert builder.stats.builds
+
+
+def test_a_good_build_does_not_wait_for_another_builder_that_has_the_lock_now(site):
+    builder, before = begun(site, 1.0)
+    builder.memory.expire(reconnect=False)
+    site.images(img={"env_vars": LONG})
+    site.builder(name="two").start()
+    until(lambda: [one.state for one in site.builds() if one.builder_id == "id-two"] == [BUILDING])
+    builder.memory.resume()
+    assert site.wait_for(READY).id == before.id
+    assert [one.state for one in site.builds()] == [READY, BUILDING]
 
 
 def test_two_builders_build_once(site):
