@@ -113,6 +113,7 @@ ensure_venv() {
     : >.venv/setup.log
     # setuptools first, at its exact version: without build isolation pip builds poolmgr with this very one.
     pip_install "$(grep '^setuptools==' constraints.txt)"
+    rm -rf poolmgr.egg-info # of an earlier way of installing: tests would find it before the new one
     pip_install --no-build-isolation --editable '.[test,docs,images]'
     fingerprint >.venv/.fingerprint
 }
