@@ -126,6 +126,9 @@ class ProviderUploads:
         due = self._begin_due()
         return max(0.0, min(self._parts.tuning.idle_cycle, due - self._parts.clock.time()))
 
+    def _drains(self) -> bool:
+        return self._draining
+
     def _begin_due(self) -> float:
         """Begin what may be begun; returns when to ask again, in epoch seconds."""
         settings, place = self._parts.settings(), self._parts.providers().get(self.name)
@@ -138,7 +141,7 @@ class ProviderUploads:
             if self._count() >= max(1, provider.max_parallel_uploads):
                 break
             if not self._slots.take(self.name):
-                if self._draining:  # meanwhile
+                if self._drains():  # meanwhile
                     self._slots.forgo(self.name)
                 return later  # it is called when its turn comes
             self._run(key, make(), place, UploadRun.go, slot=True)
