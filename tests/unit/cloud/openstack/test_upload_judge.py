@@ -12,6 +12,7 @@ from poolmgr.cloud.openstack.upload_judge import (
     comparable,
     contradiction,
     difference,
+    hashes_to_take,
     import_state,
     sums_of,
 )
@@ -135,3 +136,8 @@ def test_what_was_read_is_compared_with_what_was_recorded():
     assert sums_of(spec).hashes == {"md5": "aa", "sha256": "cc"}
     assert contradiction(spec, Sums(size=10, hashes={"md5": "aa", "sha512": "zz"})) == ""
     assert "sha256" in contradiction(spec, Sums(size=10, hashes={"md5": "aa", "sha256": "cd"}))
+
+
+def test_a_known_md5_is_the_only_hash_that_sending_computes():
+    assert hashes_to_take(ImageSpec(name="i", path="/i", size=1, md5="aa", sha256="bb")) == ("md5",)
+    assert "sha512" in hashes_to_take(ImageSpec(name="i", path="/i", size=1, sha256="bb"))
