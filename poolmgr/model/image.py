@@ -88,7 +88,9 @@ class Build:
     )  # bytes of disk it needed at its peak, TMPDIR and files
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata=OURS)  # see `file`
     config_hash: str | None = field(default=None, metadata=OURS)  # of all that says how it is built
-    withdrawn: tuple[str, ...] = field(default=(), metadata=OURS)  # providers where a person deleted its upload
+    withdrawn: tuple[str, ...] = field(
+        default=(), metadata=OURS
+    )  # providers where a person deleted its upload
     url: str | None = field(
         default=None, metadata=OURS
     )  # of its builder's web server, without slash at the end

@@ -306,7 +306,9 @@ def test_a_result_stands_when_the_server_cannot_be_removed_and_a_sweep_finds_it(
 @pytest.mark.parametrize(
     ("shape", "settings", "options"),
     [
-        ("nat", {"port_mode": "precreate"}, {"boot_from_volume": True}),
+        pytest.param(
+            "nat", {"port_mode": "precreate"}, {"boot_from_volume": True}, marks=pytest.mark.integration
+        ),
         pytest.param("nat", {}, {"boot_from_volume": True}, marks=pytest.mark.integration),
         pytest.param("direct", {}, {}, marks=pytest.mark.integration),
     ],

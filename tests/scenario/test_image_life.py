@@ -85,7 +85,7 @@ class Life:
                 self.site.client.save_build(replace(self.rng.choice(spare), state=BuildState.DELETING))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.integration) for n in (1, 2))])
 def test_whatever_happens_an_image_serves_and_nothing_is_left_over(seed, tmp_path):
     site = UploadSite(tmp_path, CLOUDS, tuning=TUNING, max_parallel_uploads=2)
     site.tidied = True

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from poolmgr.cli.demo.daemon_process import DaemonProcess
 from poolmgr.cli.demo.flow import registered_pools, send_away
-from poolmgr.cli.demo.launcher_process import LauncherProcess
 from poolmgr.cli.simcloud import write_whole
 from poolmgr.model.node import NodeState
 from poolmgr.runtime.clock import SystemClock
@@ -26,7 +26,7 @@ class LauncherRun:
         self._config_path = directory / "nodepool.yaml"
         self.write_config(ready=True)
         environ = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(CLOUDS_YAML), "NO_PROXY": "127.0.0.1"}
-        self.launcher = LauncherProcess(self._config_path, directory / "launcher.log", environ)
+        self.launcher = DaemonProcess("launcher", self._config_path, directory / "launcher.log", environ)
         self.clock = SystemClock()
         self.store = ZooKeeperStore(zookeeper)
 
