@@ -86,7 +86,8 @@ def recipe(
     output = os.fspath(images_dir / f"{image.name}-{build}")
     tmpdir = _tmpdir(image, build, environ)
     variables = _environ(image, output, elements_dir, environ) | {"TMPDIR": tmpdir, "TMP_DIR": tmpdir}
-    vhd_is_made = os.path.basename(command[-1]) != DIB or has("vhd-util", variables.get("PATH", os.defpath))
+    is_dib = DIB in map(os.path.basename, command)  # `sudo -E /usr/bin/disk-image-create -a arm64`, say
+    vhd_is_made = not is_dib or has("vhd-util", variables.get("PATH", os.defpath))
     converted = [one for one in formats if one in CONVERTED and not (one == "vhd" and vhd_is_made)]
     made = sorted(set(formats) - set(converted))
     if converted and not set(made) & set(_SOURCES):

@@ -118,6 +118,7 @@ def test_where_builds_have_their_temporary_directories(own, daemon, parent):
         (("qcow2", "raw", "vmdk"), "disk-image-create", (), ("qcow2", "raw"), {"vmdk": "raw"}),
         (("vhd",), "disk-image-create", ("vhd-util",), ("vhd",), {}),
         (("vhd",), "sudo -E /usr/bin/disk-image-create", (), ("raw",), {"vhd": "raw"}),
+        (("vhd",), "disk-image-create -a amd64", (), ("raw",), {"vhd": "raw"}),
         (("vhd",), "my-dib", (), ("vhd",), {}),
         (("vdi", "vhdx"), "my-dib", (), ("raw",), {"vdi": "raw", "vhdx": "raw"}),
         (("tgz", "vmdk"), "disk-image-create", (), ("raw", "tgz"), {"vmdk": "raw"}),
