@@ -58,6 +58,7 @@ class Site:
         self._parts.callback(self.sink.close)
         self.clouds = list(USUAL)
         self.builders: list[Builder] = []
+        self.foreign: set[str] = set()  # names of files that stay
         self.config = {
             "zookeeper-servers": [
                 {
@@ -172,6 +173,12 @@ class Site:
             assert time.monotonic() < deadline, "\n".join([*wrong, *map(Builder.log, self.builders)])
             time.sleep(0.1)
 
+    def settles_beside(self, foreign: set[str]) -> None:
+        """The same with files in the first builder's directory that are none of its business."""
+        self.foreign = foreign
+        self.settles()
+        assert foreign <= {path.name for path in self.builders[0].images.iterdir()}
+
     def strangers(self):
         """Processes that have to do with this place and are no builder of it."""
         ours = {builder.process.pid for builder in self.builders}
@@ -276,6 +283,7 @@ class Builder:
     def amiss(self, ready) -> list[str]:
         """Files that belong to no ready build, what is missing of those here, and what was left in TMPDIR."""
         names = {path.name for path in self.images.iterdir()} - {"builder_id.txt", ".poolmgr-builder.lock"}
+        names -= self.site.foreign
         mine = [b for b in ready if any(name.startswith(f"{b.name}.") for name in names)]
         formats = [CLOUDS[cloud][1] for cloud in self.site.clouds]
         wanted = {
