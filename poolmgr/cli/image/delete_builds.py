@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
         with store.reading() as snapshot:
             rows = rows_of(snapshot, marked)
             busy = [(build, _booting(snapshot, build)) for build in marked]
-    print_rows(rows, COLUMNS, as_json=args.json, now=time.time())
+    if rows or args.json:  # none were marked: stderr has said why
+        print_rows(rows, COLUMNS, as_json=args.json, now=time.time())
     for build, count in busy:
         tell_booting(f"build {build.name}", count)
     return 0 if all_of_them else 1

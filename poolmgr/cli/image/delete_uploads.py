@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         with store.reading() as snapshot:
             rows = [_row(snapshot, upload, settings.image_retry_max) for upload in marked]
             busy = [(upload, booting(snapshot, upload)) for upload in marked]
-    print_rows(rows, UPLOAD_COLUMNS, as_json=args.json, now=time.time())
+    if rows or args.json:  # none were marked: stderr has said why
+        print_rows(rows, UPLOAD_COLUMNS, as_json=args.json, now=time.time())
     for upload, count in busy:
         tell_booting(upload_text(upload), count)
     return 0 if all_of_them else 1
