@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests that build images with the real diskimage-builder. All set-up included; takes about four minutes.
+# The tests that build images with the real diskimage-builder. All set-up included; takes about five minutes.
 #
 #   tools/images.sh [PYTEST ARGUMENT...]
 #
