@@ -16,6 +16,7 @@ from poolmgr.builder.upload_removal import Outcome, UploadRemoval
 from poolmgr.config.settings import OpenStackProvider
 from poolmgr.errors import CloudError, Conflict, LockBusy, LockLost, PoolmgrError, RecordGone
 from poolmgr.model.image import Upload
+from poolmgr.policy.growth import doubling
 from poolmgr.policy.removals import RemoveUpload, Why
 from poolmgr.policy.retention import late_until
 
@@ -145,7 +146,7 @@ class Deletions:
 
     def _seconds(self, path: str, act: RemoveUpload) -> float:
         tuning = self._parts.tuning
-        return min(tuning.delete_retry_max, tuning.delete_retry * 2.0 ** min(self._times(path, act), 30))
+        return doubling(tuning.delete_retry, self._times(path, act), tuning.delete_retry_max)
 
     def _put_off(self, path: str, act: RemoveUpload, seconds: float, *, counts: bool = False) -> None:
         times = self._times(path, act) + (1 if counts else 0)
