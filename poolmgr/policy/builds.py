@@ -20,12 +20,12 @@ from poolmgr.config.settings import DiskImage, ImageBuild, OpenStackProvider, Se
 from poolmgr.model.image import Build, BuildState, ImageOrder, Order
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.policy import image_times
+from poolmgr.policy.growth import doubling
 from poolmgr.policy.image_orders import answered, given_after, pause_of
 from poolmgr.policy.image_tuning import ImageTuning
 from poolmgr.policy.schedule import cron_time, cron_time_from
 
 _DURATIONS = 5  # of so many last ready builds
-_DOUBLINGS = 64  # no two waiting times are further apart, and it is still a float
 
 
 class Cause(enum.Enum):
@@ -282,4 +282,4 @@ def retry_at(failures: int, since: float, *, first: float, most: float) -> float
     """
     if failures <= 0:
         return since
-    return since + min(most, first * 2.0 ** min(failures - 1, _DOUBLINGS))
+    return since + doubling(first, failures - 1, most)
