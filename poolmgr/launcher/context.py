@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -18,6 +18,7 @@ from poolmgr.launcher.listings import SharedListing
 from poolmgr.launcher.marks import VolumeMarks
 from poolmgr.model.node import Node
 from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, Volume
+from poolmgr.model.snapshot import Snapshot
 from poolmgr.observe.stats import Stats
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import Clock
@@ -35,6 +36,9 @@ class Config:
     labels: Mapping[str, Label] = field(default_factory=dict)
     tenants: Mapping[str, TenantLimits] = field(default_factory=dict)
     max_hold_age: float = 0.0
+    offers: Mapping[tuple[str, str], frozenset[str]] = field(
+        default_factory=dict
+    )  # labels of all (provider, pool)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,11 @@ class Context:
         except Conflict:
             version = self.store.read_node(node.id).version
             return self.store.save_node(replace(node, version=version), lock)
+
+    def awaited(self, snapshot: Snapshot) -> Collection[frozenset[str]]:
+        """The labels of each pool of the configuration, of any provider, that is not registered."""
+        registered = {(pool.provider_name, pool.name) for pool in snapshot.pools()}
+        return [labels for place, labels in self.config.offers.items() if place not in registered]
 
     def owner_of(self, node_id: str, attempt: int | None = None) -> Owner:
         """What marks a thing as made for this node."""

@@ -181,6 +181,12 @@ class Fleet:
             labels=settings.labels,
             tenants=settings.tenants,
             max_hold_age=settings.max_hold_age,
+            offers={
+                (each.name, pool.name): frozenset(pool.labels)
+                for each in settings.providers.values()
+                if isinstance(each, OpenStackProvider)  # nobody serves the static ones yet
+                for pool in each.pools.values()
+            },
         )
         try:
             identity, make_parts = self._parts_for(provider)

@@ -97,6 +97,7 @@ class PoolDesk:
             launches_left=float("inf") if concurrency < 0 else max(0, concurrency - launching),
             launching_forbidden=concurrency == 0,
             paused=self._facts.paused(now),
+            awaited=context.awaited(snapshot),
         )
 
     def _unmanaged(self, snapshot: Snapshot) -> Resources:

@@ -99,8 +99,7 @@ class HeldRequests:
         """Write our refusal and let go."""
         context = self._context
         with context.store.reading() as snapshot:
-            registered = [p.id for p in snapshot.pools() if p.id]
-        declined = decline(request, pool_ids, registered, at=context.clock.time())
+            declined = self._declined(request, pool_ids, snapshot)
         logger = context_logger(log, event=request.event_id, request=request.id)
         logger.info("declined by %s: %s (%s)", context.name, reason, declined.state.value)
         try:
@@ -370,9 +369,7 @@ class HeldRequests:
         else:
             desk = self._pools.get(held.pool)
             with context.store.reading() as snapshot:
-                registered = [p.id for p in snapshot.pools() if p.id]
-            ids = [desk.pool_id] if desk else []
-            back = decline(request, ids, registered, at=context.clock.time())
+                back = self._declined(request, [desk.pool_id] if desk else [], snapshot)
         try:
             self._finish(held, back, pairs)
         except RecordGone:
@@ -381,6 +378,11 @@ class HeldRequests:
         held.log.info("given back as %s: %s", back.state.value, declined_for or "no room, or stopping")
         self._count_failed(back)
         self._forget(held)
+
+    def _declined(self, request: NodeRequest, pool_ids: Iterable[str], snapshot: Snapshot) -> NodeRequest:
+        registered = [pool.id for pool in snapshot.pools() if pool.id]
+        awaited = self._context.awaited(snapshot)
+        return decline(request, pool_ids, registered, at=self._context.clock.time(), awaited=awaited)
 
     def _count_failed(self, request: NodeRequest) -> None:
         if request.state is RequestState.FAILED and request.created_time:

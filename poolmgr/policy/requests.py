@@ -67,6 +67,9 @@ class PoolFacts:
     launches_left: float = float("inf")  # by max-concurrency; while there is any, a request is taken whole
     launching_forbidden: bool = False  # max-concurrency 0: nothing is taken at all, ready nodes neither
     paused: str | None = None  # why nothing may be launched now (quota error, stopping, cloud away)
+    awaited: Collection[
+        frozenset[str]
+    ] = ()  # labels of each configured pool that is not registered (yet, or again)
 
 
 def covering(labels: Iterable[str], pools: Iterable[Component]) -> list[Component]:
@@ -112,8 +115,11 @@ def _not_my_turn(request: NodeRequest, pool: PoolFacts, candidates: Collection[C
         return Skip("pinned")
     if any(c.priority < pool.priority and not c.paused for c in others):
         return Skip("priority")
-    if others and not all(label in pool.labels for label in request.labels):
-        return Skip("labels")
+    if not all(label in pool.labels for label in request.labels):
+        if others:
+            return Skip("labels")
+        if is_awaited(request, pool.awaited):
+            return Skip("awaited")
     return None
 
 
@@ -180,15 +186,27 @@ def to_launch(labels: Iterable[str], ready: Mapping[str, int]) -> list[str]:
     return missing
 
 
+def is_awaited(request: NodeRequest, awaited: Iterable[frozenset[str]]) -> bool:
+    """Whether a pool that could serve it is configured, but not registered: its launcher is starting, or changing."""
+    wanted = frozenset(request.labels)
+    return any(wanted <= labels for labels in awaited)
+
+
 def decline(
-    request: NodeRequest, pool_ids: Iterable[str], registered: Iterable[str], *, at: float
+    request: NodeRequest,
+    pool_ids: Iterable[str],
+    registered: Iterable[str],
+    *,
+    at: float,
+    awaited: Iterable[frozenset[str]] = (),
 ) -> NodeRequest:
     """`request` declined by `pool_ids`: failed when every registered pool has declined, else requested again.
 
-    Where none is registered it waits (zookeeper.md 6.3): there is nobody who could not serve it.
+    Where none is registered it waits (zookeeper.md 6.3): there is nobody who could not serve it. The same where one
+    that could is `awaited`.
     """
     declined = dict.fromkeys((*request.declined_by, *pool_ids))
     voters = set(registered)
-    failed = bool(voters) and voters <= declined.keys()
+    failed = bool(voters) and voters <= declined.keys() and not is_awaited(request, awaited)
     state = RequestState.FAILED if failed else RequestState.REQUESTED
     return request.moved(state, at=at, declined_by=tuple(declined), nodes=())

@@ -109,6 +109,27 @@ def test_labels_we_lack_are_left_to_pools_that_have_them_and_declined_when_there
 # What can never be
 
 
+@pytest.mark.parametrize(
+    ("awaited", "expected"),
+    [
+        ([], Decline("label")),
+        ([frozenset({"other", "small"})], Skip("awaited")),  # its launcher has been started a moment ago
+        ([frozenset({"small"})], Decline("label")),
+    ],
+)
+def test_a_label_of_a_configured_pool_that_is_not_registered_yet_is_not_declined(awaited, expected):
+    assert verdict(request("other", "small"), facts(awaited=awaited)) == expected
+
+
+def test_what_every_registered_pool_has_declined_waits_for_a_configured_one_that_is_not_registered():
+    asked = request("small")
+    assert decline(asked, ["me"], ["me"], at=5.0).state is RequestState.FAILED
+    waiting = decline(asked, ["me"], ["me"], at=5.0, awaited=[frozenset({"small", "large"})])
+    assert waiting.state is RequestState.REQUESTED
+    assert waiting.declined_by == ("me",)
+    assert decline(asked, ["me"], ["me"], at=5.0, awaited=[frozenset({"large"})]).state is RequestState.FAILED
+
+
 def test_a_request_for_nothing_is_declined():
     assert verdict(request()) == Decline("empty")
 
