@@ -195,6 +195,9 @@ class OpenStackProvider:
     max_parallel_uploads: int = 1  # ours
     upload_rate_limit: float = 0.0  # ours; bytes a second for all uploads to it together; 0: no limit
     diskimages: Mapping[str, ProviderImage] = field(default_factory=dict)
+    reclaim_fuse: int | None = (
+        None  # ours; unexplained deletions in a sweep; None: 10, or a fifth of the nodes
+    )
     pools: Mapping[str, Pool] = field(default_factory=dict)
 
 
@@ -235,6 +238,13 @@ class StaticProvider:
 Provider = OpenStackProvider | StaticProvider
 
 
+class OnRemove(enum.Enum):
+    """What becomes of a provider that a reload no longer finds (our key `on-remove`)."""
+
+    KEEP = "keep"  # as the reference: its nodes and servers stay as they are
+    DRAIN = "drain"  # its free nodes are deleted, the others when they are used
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """A whole configuration file, merged with the secure file."""
@@ -256,6 +266,12 @@ class Settings:
     image_retry_max: float = 3600.0  # ours; seconds between attempts at a failing build or upload, at most
     image_orphan_grace: float = 86400.0  # ours; seconds that local files without a record are kept
     images_url: str | None = None  # ours; where clouds can fetch what is in `images_dir`, for web-download
+    on_remove: OnRemove = OnRemove.KEEP  # ours
+    fair_tenants: bool = False  # ours; round robin over tenants of equal priority where a pool is short
+    idle_hold: float = (
+        120.0  # ours; seconds that a request of several nodes may hold ready ones while others wait
+    )
+    ledger: str | None = None  # ours; path of the file that tells every deletion; None: none is written
     clouds_files: tuple[str, ...] = ()  # the first that exists is clouds.yaml; (): the usual places
     statsd_escape: bool = (
         False  # dots in names that go into metrics become "_"; off: as the reference sends them

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from typing import TypeVar
 
 from poolmgr.model.component import Component, ComponentKind
+from poolmgr.model.fleet import Peer, ProviderOrder, ProviderStatus, ReclaimApproval
 from poolmgr.model.image import Build, ImageOrder, Order, Upload, UploadState
 from poolmgr.model.node import GARBAGE_WHEN_UNLOCKED, Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
@@ -51,6 +52,11 @@ class Snapshot:
         self._locked_nodes: dict[str, set[str]] = {}
         self._locked_requests: dict[str, set[str]] = {}
         self._unreadable_nodes: set[str] = set()
+        self._peers: dict[str, Peer] = {}  # by znode
+        self._provider_orders: dict[str, ProviderOrder] = {}
+        self._approvals: dict[str, ReclaimApproval] = {}
+        self._statuses: dict[str, ProviderStatus] = {}
+        self._owners: dict[str, set[str]] = {}  # provider -> contenders for owning it
 
     # What policies ask
 
@@ -126,6 +132,28 @@ class Snapshot:
     def pools(self) -> Iterator[Component]:
         """The pools that are registered, of all launchers."""
         return self.components(ComponentKind.POOL)
+
+    def peers(self) -> Collection[Peer]:
+        """The launchers of this software that live, this one too once it is announced."""
+        return self._peers.values()
+
+    def provider_order(self, provider: str) -> ProviderOrder | None:
+        """The operator's, perhaps expired: ask it whether it `stands`."""
+        return self._provider_orders.get(provider)
+
+    def approval(self, provider: str) -> ReclaimApproval | None:
+        return self._approvals.get(provider)
+
+    def provider_status(self, provider: str) -> ProviderStatus | None:
+        """What its owner said last; it may have died since: see `provider_owned`."""
+        return self._statuses.get(provider)
+
+    def provider_statuses(self) -> Collection[ProviderStatus]:
+        return self._statuses.values()
+
+    def provider_owned(self, provider: str) -> bool:
+        """Whether someone holds, or contends for, the provider's lock."""
+        return bool(self._owners.get(provider))
 
     def nodes_from(self, upload_path: str) -> Collection[Node]:
         """Nodes in any state whose record says that they boot, or booted, from this upload."""
@@ -245,6 +273,37 @@ class Snapshot:
 
     def drop_component(self, kind: ComponentKind, znode: str) -> None:
         self._components.pop((kind, znode), None)
+
+    def put_peer(self, peer: Peer) -> None:
+        self._peers[peer.znode] = peer
+
+    def drop_peer(self, znode: str) -> None:
+        self._peers.pop(znode, None)
+
+    def put_provider_order(self, order: ProviderOrder) -> None:
+        self._provider_orders[order.provider] = order
+
+    def drop_provider_order(self, provider: str) -> None:
+        self._provider_orders.pop(provider, None)
+
+    def put_approval(self, approval: ReclaimApproval) -> None:
+        self._approvals[approval.provider] = approval
+
+    def drop_approval(self, provider: str) -> None:
+        self._approvals.pop(provider, None)
+
+    def put_provider_status(self, status: ProviderStatus) -> None:
+        self._statuses[status.provider] = status
+
+    def drop_provider_status(self, provider: str) -> None:
+        self._statuses.pop(provider, None)
+
+    def put_owner_contender(self, provider: str, contender: str) -> None:
+        self._owners.setdefault(provider, set()).add(contender)
+
+    def drop_owner_contender(self, provider: str, contender: str | None = None) -> None:
+        """Forget one contender, or all of them when `contender` is None."""
+        _discard(self._owners, provider, contender)
 
     def put_image(self, image: str) -> None:
         self._images.add(image)

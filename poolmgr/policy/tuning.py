@@ -56,6 +56,7 @@ class Tuning:
     mark_retry: float = 5.0  # a volume that could not be marked; doubles
     mark_retry_max: float = 300.0
     lost_request_grace: float = 1.0  # a pending request must be unlocked this long before it is reset
+    adoption_grace: float = 60.0  # the same where a live launcher could adopt what was launched for it
     request_locks_interval: float = 600.0  # full look for forgotten lock directories
     stop_timeout: float = 30.0
     stop_finish: float = 0.5  # the part of stop_timeout in which launches may still finish

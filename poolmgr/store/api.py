@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from poolmgr.model.component import Component
+from poolmgr.model.fleet import Peer, ProviderOrder, ProviderStatus, ReclaimApproval
 from poolmgr.model.image import Build, ImageOrder, Order, Upload
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest
@@ -30,6 +31,7 @@ class ChangeKind(enum.Enum):
     REQUEST = "request"
     COMPONENT = "component"
     IMAGE = "image"
+    FLEET = "fleet"  # a peer, or a provider's lock, order, approval or status
     SESSION = "session"  # connected, suspended or lost
 
 
@@ -39,7 +41,7 @@ class Change:
 
     kind: ChangeKind
     id: str = ""  # IMAGE: the image's name
-    provider: str = ""  # NODE: the node's provider, where known
+    provider: str = ""  # NODE and FLEET: the provider, where known
 
 
 class Lock(Protocol):
@@ -248,7 +250,37 @@ class Store(Protocol):
         Raises BadRecord, before anything is written, for paths or texts that are no such records.
         """
 
-    # What is ours alone
+    # What is ours alone: under /poolmgr
+
+    def announce(self, peer: Peer) -> Peer:
+        """Publish this launcher, as long as the session lives; again by itself after a lost session."""
+
+    def update_peer(self, peer: Peer) -> Peer:
+        """Change what was announced, no write if nothing differs. Raises RecordGone when it was not announced."""
+
+    def retract(self, peer: Peer) -> None:
+        """Withdraw it. Never raises."""
+
+    def lock_provider(self, provider: str) -> Lock:
+        """Become the provider's owner, without waiting. Raises LockBusy."""
+
+    def save_provider_status(self, status: ProviderStatus, lock: Lock) -> ProviderStatus:
+        """Make or replace it; no write if nothing differs. `lock`: that of `lock_provider`. Raises LockLost."""
+
+    def order_provider(self, order: ProviderOrder) -> ProviderOrder:
+        """Let an order stand, in place of one that stood."""
+
+    def withdraw_provider_order(self, provider: str) -> bool:
+        """False if there was none."""
+
+    def approve_reclaim(self, approval: ReclaimApproval) -> ReclaimApproval:
+        """Let it stand, in place of one that stood."""
+
+    def use_approval(self, approval: ReclaimApproval, lock: Lock) -> bool:
+        """Take it away, so that it counts once. `lock`: that of `lock_provider`. False if it is not there any more.
+
+        Raises LockLost.
+        """
 
     def deployment(self) -> str:
         """This installation's id (32 hex), made at first use under `/poolmgr/deployment`."""
