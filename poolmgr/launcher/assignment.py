@@ -22,6 +22,7 @@ from poolmgr.model.snapshot import Snapshot
 from poolmgr.observe.context import context_logger
 from poolmgr.policy.allocate import reusable
 from poolmgr.policy.capacity import tenant_available
+from poolmgr.policy.fairness import by_rank, in_turn
 from poolmgr.policy.requests import Decline, Defer, PoolFacts, Skip, Take, Verdict, covering, judge, to_launch
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class Assignment:
             return self._rest_until
         began = clock.monotonic()
         with context.store.reading() as snapshot:
-            waiting = sorted(snapshot.requests(RequestState.REQUESTED), key=lambda r: r.rank)
+            waiting = self._in_order(snapshot)
         reasons: Counter[tuple[str, str]] = Counter()
         crowded: dict[str, set[str]] = {}
         due, index, takes = float("inf"), 0, 0
@@ -109,6 +110,12 @@ class Assignment:
         return due
 
     # Looking
+
+    def _in_order(self, snapshot: Snapshot) -> list[NodeRequest]:
+        waiting = snapshot.requests(RequestState.REQUESTED)
+        if self._context.config.fair_tenants:
+            return in_turn(waiting, snapshot.nodes_by_tenant)
+        return by_rank(waiting)
 
     def _look(self, snapshot: Snapshot, now: float, crowded: dict[str, set[str]]) -> _Sight:
         launching = len(self._requests.launches)

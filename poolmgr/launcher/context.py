@@ -36,6 +36,8 @@ class Config:
     labels: Mapping[str, Label] = field(default_factory=dict)
     tenants: Mapping[str, TenantLimits] = field(default_factory=dict)
     max_hold_age: float = 0.0
+    fair_tenants: bool = False  # tenants of one priority take turns
+    idle_hold: float = 120.0  # seconds that a request may hold ready nodes while others of it find no room
     offers: Mapping[tuple[str, str], frozenset[str]] = field(
         default_factory=dict
     )  # labels of all (provider, pool)

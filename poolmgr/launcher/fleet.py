@@ -181,6 +181,8 @@ class Fleet:
             labels=settings.labels,
             tenants=settings.tenants,
             max_hold_age=settings.max_hold_age,
+            fair_tenants=settings.fair_tenants,
+            idle_hold=settings.idle_hold,
             offers={
                 (each.name, pool.name): frozenset(pool.labels)
                 for each in settings.providers.values()

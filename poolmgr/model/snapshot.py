@@ -31,6 +31,7 @@ class Snapshot:
         self._nodes_by_request: dict[str, dict[str, Node]] = {}
         self._use: dict[tuple[str, str | None], dict[str, float]] = {}  # (provider, pool; None: all pools)
         self._use_by_tenant: dict[str, dict[str, float]] = {}
+        self._nodes_by_tenant: dict[str, int] = {}  # how many
         self._unpriced: dict[str, dict[str, Node]] = {}  # by provider: no usable `resources`
         self._promised: dict[str, dict[str, Node]] = {}  # by provider: READY and allocated
         self._garbage: dict[str, dict[str, Node]] = {}  # by provider: to delete, as nobody has it locked
@@ -84,6 +85,10 @@ class Snapshot:
         """The sum of `resources` of all nodes that carry this tenant's name."""
         return self._use_by_tenant.get(tenant, {})
 
+    def nodes_by_tenant(self, tenant: str) -> int:
+        """How many nodes carry this tenant's name, in every state; "" for those that carry none."""
+        return self._nodes_by_tenant.get(tenant, 0)
+
     def unpriced(self, provider: str) -> Collection[Node]:
         """Nodes whose record has no `resources`; `use` does not count them."""
         return self._unpriced.get(provider, {}).values()
@@ -98,6 +103,14 @@ class Snapshot:
             for node in nodes.values():
                 if node.allocated_to not in self._requests and not self.node_locked(node.id):
                     yield node
+
+    def strays(self) -> Iterator[Node]:
+        """BUILDING nodes of all providers that no request wants, but a launcher has locked: they will be free."""
+        for (_, state), nodes in self._nodes_by_state.items():
+            if state is NodeState.BUILDING:
+                for node in nodes.values():
+                    if node.allocated_to not in self._requests and self.node_locked(node.id):
+                        yield node
 
     def garbage(self, provider: str) -> Collection[Node]:
         """Nodes in a state that must not be unlocked, and that nobody has locked (zookeeper.md 7.2)."""
@@ -224,6 +237,8 @@ class Snapshot:
         self.drop_node(node.id)
         self._nodes[node.id] = node
         provider = node.provider or ""
+        tenant = node.tenant_name or ""
+        self._nodes_by_tenant[tenant] = self._nodes_by_tenant.get(tenant, 0) + 1
         self._nodes_by_provider.setdefault(provider, {})[node.id] = node
         self._nodes_by_state.setdefault((provider, node.state), {})[node.id] = node
         if node.image_id:
@@ -248,6 +263,10 @@ class Snapshot:
         if old is None:
             return
         provider = old.provider or ""
+        tenant = old.tenant_name or ""
+        self._nodes_by_tenant[tenant] -= 1
+        if not self._nodes_by_tenant[tenant]:
+            del self._nodes_by_tenant[tenant]
         _remove(self._nodes_by_provider, provider, node_id)
         _remove(self._nodes_by_state, (provider, old.state), node_id)
         _remove(self._promised, provider, node_id)

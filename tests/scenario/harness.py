@@ -139,7 +139,8 @@ def provider(
     offered = {one.name: one for one in labels or [label("small")]}
     pools = {"main": Pool(name="main", labels=offered, **(pool or {}))}
     more.setdefault("rate", 0.0)
-    return OpenStackProvider(name=name, cloud=name, pools=pools, **more)
+    more.setdefault("cloud", name)
+    return OpenStackProvider(name=name, pools=pools, **more)
 
 
 class Process:
@@ -162,7 +163,7 @@ class Process:
         self.workers: dict[str, ProviderWorker] = {}
         self.clouds: dict[str, SimulatedCloud] = {}  # by provider
         for one in site.providers.values():
-            far = site.world.clouds[one.name]
+            far = site.world.clouds[one.cloud or one.name]
             cloud = SimulatedCloud(
                 far, clock=site.clock, calls=FusedCalls(far, self.fuse), **site.cloud_options
             )
@@ -237,6 +238,8 @@ class Site:
         tenants: Iterable[TenantLimits] = (),
         tuning: Tuning = TUNING,
         max_hold_age: float = 0.0,
+        fair_tenants: bool = False,
+        idle_hold: float = 120.0,
         seed: int = 1,
         cloud_options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -251,6 +254,7 @@ class Site:
         self.tenants = {one.name: one for one in tenants}
         self.tuning = tuning
         self.max_hold_age = max_hold_age
+        self.fair_tenants, self.idle_hold = fair_tenants, idle_hold
         self.processes: list[Process] = []
         self.client = MemoryStore(self.tree, clock=self.clock)
         self.client.start()
@@ -261,7 +265,14 @@ class Site:
         return self._started
 
     def config(self, one: OpenStackProvider) -> Config:
-        return Config(provider=one, labels=self.labels, tenants=self.tenants, max_hold_age=self.max_hold_age)
+        return Config(
+            provider=one,
+            labels=self.labels,
+            tenants=self.tenants,
+            max_hold_age=self.max_hold_age,
+            fair_tenants=self.fair_tenants,
+            idle_hold=self.idle_hold,
+        )
 
     def start(self, fuse: Fuse | None = None, *, executors: Mapping[str, Executor] | None = None) -> Process:
         process = Process(self, fuse=fuse, executors=executors)

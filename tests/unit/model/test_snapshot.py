@@ -200,6 +200,19 @@ class SnapshotMachine(RuleBasedStateMachine):
             assert ids(snapshot.unpriced(provider)) == ids(n for n in here if not counted(n.resources))
         for tenant in TENANTS:
             assert use(snapshot.use_by_tenant(tenant)) == use_of(n for n in every if n.tenant_name == tenant)
+        for name in {"", *(n.tenant_name or "" for n in every)}:
+            assert snapshot.nodes_by_tenant(name) == sum((n.tenant_name or "") == name for n in every)
+
+    @invariant()
+    def strays_are_being_built_by_someone_for_nobody(self) -> None:
+        strays = (
+            n
+            for n in self.nodes.values()
+            if n.state is NodeState.BUILDING
+            and self.node_locks.get(n.id)
+            and n.allocated_to not in self.requests
+        )
+        assert ids(self.snapshot.strays()) == ids(strays)
 
     @invariant()
     def requests_are_found_by_state(self) -> None:
