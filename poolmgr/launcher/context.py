@@ -20,6 +20,7 @@ from poolmgr.model.node import Node
 from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, Volume
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.observe.stats import Stats
+from poolmgr.policy.orders import Standing
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import Clock
 from poolmgr.runtime.executor import Executor
@@ -41,6 +42,7 @@ class Config:
     offers: Mapping[tuple[str, str], frozenset[str]] = field(
         default_factory=dict
     )  # labels of all (provider, pool)
+    removed: bool = False  # the configuration has it no more: it is only there to be drained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ class Context:
         self.config = config
         self.tuning = tuning
         self.jobs = jobs
+        self.standing = Standing()  # kept by launcher.orders
         self.info: CloudInfo | None = None  # None until the cloud has answered once
         self.boots: deque[float] = deque(maxlen=20)  # seconds from the create call to ACTIVE, lately
         self.deletions: deque[float] = deque(maxlen=20)  # seconds from the delete call until absent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from poolmgr import __version__
@@ -15,8 +15,9 @@ from poolmgr.model.node import Node, NodeState
 from poolmgr.model.resources import Resources, total
 from poolmgr.model.server import Flavor
 from poolmgr.model.snapshot import Snapshot
-from poolmgr.policy.capacity import pool_capacity, unmanaged_use, unmanaged_volumes
+from poolmgr.policy.capacity import Capacity, pool_capacity, unmanaged_use, unmanaged_volumes
 from poolmgr.policy.flavors import price
+from poolmgr.policy.orders import capped
 from poolmgr.policy.requests import LabelFacts, PoolFacts
 from poolmgr.policy.zones import in_turn
 
@@ -55,7 +56,9 @@ class PoolDesk:
             provider_name=self._context.name,
             supported_labels=tuple(sorted(self.pool.labels)),
             priority=self.pool.priority,
-            paused=now < self._paused_until or self._facts.paused(now) is not None,
+            paused=now < self._paused_until
+            or self._context.standing.closed is not None
+            or self._facts.paused(now) is not None,
         )
         store = self._context.store
         if self._component is None:
@@ -86,19 +89,27 @@ class PoolDesk:
             priority=self.pool.priority,
             labels=labels,
             disabled=self.pool.disabled,
-            capacity=pool_capacity(
-                context.name,
-                self.pool,
-                snapshot,
-                cloud_limits=self._facts.limits,
-                unmanaged=self._unmanaged(snapshot),
-                prices={name: fact.need for name, fact in labels.items() if fact.need},
-            ),
+            capacity=self._capacity(snapshot, labels),
             launches_left=float("inf") if concurrency < 0 else max(0, concurrency - launching),
             launching_forbidden=concurrency == 0,
             paused=self._facts.paused(now),
+            closed=context.standing.closed,
             awaited=context.awaited(snapshot),
         )
+
+    def _capacity(self, snapshot: Snapshot, labels: Mapping[str, LabelFacts]) -> Capacity:
+        context = self._context
+        capacity = pool_capacity(
+            context.name,
+            self.pool,
+            snapshot,
+            cloud_limits=self._facts.limits,
+            unmanaged=self._unmanaged(snapshot),
+            prices={name: fact.need for name, fact in labels.items() if fact.need},
+        )
+        # A node that has no `resources` counts as one server too.
+        use = total((snapshot.use(context.name), {"instances": len(snapshot.unpriced(context.name))}))
+        return capped(capacity, context.standing.max_servers, use)
 
     def _unmanaged(self, snapshot: Snapshot) -> Resources:
         """What others use in the project; judged once for each pair of listings."""

@@ -280,6 +280,9 @@ class HeldRequests:
         with self._context.store.reading() as snapshot:
             facts = desk.facts(snapshot, now, launching=len(self.launches))
         wanted = [facts.labels[label] for label in plan.launch.values() if label in facts.labels]
+        if facts.closed:  # nothing is launched any more, and nobody knows for how long
+            self._give_back(held, declined_for=None)
+            return
         needs = total(f.need or {} for f in wanted)
         blocked = facts.paused or next((f.waiting or f.broken for f in wanted if f.waiting or f.broken), None)
         short = short_of(needs, facts.capacity.available)

@@ -13,10 +13,12 @@ from poolmgr.errors import BadRecord, LockBusy, LockLost, RecordGone, StoreError
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.listings import Round
 from poolmgr.launcher.removals import Removals
+from poolmgr.model.fleet import ProviderMode
 from poolmgr.model.node import GARBAGE_WHEN_UNLOCKED, Node, NodeState
 from poolmgr.model.request import RequestState
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.policy import leaks, retire
+from poolmgr.policy.orders import to_drain
 from poolmgr.store.api import Lock
 
 log = logging.getLogger(__name__)
@@ -45,22 +47,29 @@ class Retirement:
         """Begin the deletion of garbage nodes, free promised ones; returns when to look again (monotonic)."""
         with self._context.store.reading() as snapshot:
             garbage = [n for n in snapshot.garbage(self._context.name) if n.id not in self._removals]
+            drained = list(to_drain(snapshot, self._context.name)) if self._draining else []
             orphans = [n for n in snapshot.promised(self._context.name) if _is_orphan(n, snapshot)]
         due = float("inf")
         begun = 0
-        for node in garbage:
+        going: list[tuple[Node, Collection[NodeState]]] = [(node, GARBAGE_WHEN_UNLOCKED) for node in garbage]
+        going += [(node, (NodeState.READY,)) for node in drained]
+        for node, states in going:
             if now < self._not_before.get(node.id, 0.0):
                 due = min(due, self._not_before[node.id])
             elif begun >= DELETIONS_PER_CYCLE:
                 return now
             else:
                 begun += 1
-                self._delete(node, GARBAGE_WHEN_UNLOCKED, now)
+                self._delete(node, states, now)
         for node in orphans:
             self._free_orphan(node, now)
         if len(self._not_before) > 1000:
             self._not_before = {k: v for k, v in self._not_before.items() if v > now}
         return due
+
+    @property
+    def _draining(self) -> bool:
+        return self._context.standing.mode is ProviderMode.DRAINING
 
     def _delete(self, node: Node, states: Collection[NodeState], now: float) -> None:
         """Lock it, look again, and begin its removal if it is still in one of `states`."""

@@ -16,6 +16,7 @@ from poolmgr.launcher.cloudfacts import CloudFacts
 from poolmgr.launcher.context import Config, Context, Parts
 from poolmgr.launcher.jobs import Jobs
 from poolmgr.launcher.leaks import LeakSweep
+from poolmgr.launcher.orders import Orders
 from poolmgr.launcher.pools import PoolDesk
 from poolmgr.launcher.removals import Removals
 from poolmgr.launcher.requests import HeldRequests
@@ -40,6 +41,7 @@ class ProviderWorker:
         )
         self._jobs = Jobs(self._worker.wake.set)
         self._context = Context(parts, config, tuning, self._jobs)
+        self._orders = Orders(self._context)
         self._facts = CloudFacts(self._context)
         self._removals = Removals(self._context)
         self._pools: dict[str, PoolDesk] = {}
@@ -109,7 +111,10 @@ class ProviderWorker:
         )
 
     def _changed(self, change: Change) -> None:
-        if change.kind is ChangeKind.NODE and change.provider not in ("", self._context.name):
+        if change.kind in (ChangeKind.NODE, ChangeKind.FLEET) and change.provider not in (
+            "",
+            self._context.name,
+        ):
             return
         if not self._worker.wake.is_set():  # asking costs less than setting, and bursts are long
             self._worker.wake.set()
@@ -145,7 +150,7 @@ class ProviderWorker:
 
     def _work(self, now: float) -> float:
         context = self._context
-        dues = [self._facts.refresh(now)]
+        dues = [self._orders.look(now), self._facts.refresh(now)]
         if not self._draining:
             for desk in self._pools.values():
                 desk.publish(now)
@@ -184,7 +189,7 @@ class ProviderWorker:
         self._adopt_pools(config)
 
     def _adopt_pools(self, config: Config) -> None:
-        wanted = config.provider.pools
+        wanted = {} if config.removed else config.provider.pools  # a label that nobody has fails at once
         for name in [n for n in self._pools if n not in wanted]:
             self._pools.pop(name).withdraw()
         for name, pool in wanted.items():

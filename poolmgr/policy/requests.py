@@ -66,6 +66,7 @@ class PoolFacts:
     capacity: Capacity = field(default_factory=Capacity)
     launches_left: float = float("inf")  # by max-concurrency; while there is any, a request is taken whole
     launching_forbidden: bool = False  # max-concurrency 0: nothing is taken at all, ready nodes neither
+    closed: str | None = None  # why it takes nothing at all for now, ready nodes neither: an operator's order
     paused: str | None = None  # why nothing may be launched now (quota error, stopping, cloud away)
     awaited: Collection[
         frozenset[str]
@@ -129,10 +130,12 @@ def _refusal(request: NodeRequest, pool: PoolFacts) -> Decline | None:
     for label in request.labels:
         if label not in pool.labels:
             return Decline("label")
-        if pool.labels[label].broken:
-            return Decline("broken")
     if not request.labels:
         return Decline("empty")
+    if pool.closed:
+        return None  # perhaps it is closed just to mend what else would be held against the request
+    if any(pool.labels[label].broken for label in request.labels):
+        return Decline("broken")
     needs = [pool.labels[label].need for label in request.labels]
     known = total(need for need in needs if need is not None)
     if short_of(known, pool.capacity.ceiling):
@@ -148,6 +151,8 @@ def _fit(
     crowded: Collection[str],
     ready_elsewhere: bool,
 ) -> Verdict:
+    if pool.closed:
+        return Defer(pool.closed)
     if pool.launching_forbidden:
         return Defer("max-concurrency")
     whole = total(pool.labels[label].need or {} for label in request.labels)

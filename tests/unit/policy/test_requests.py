@@ -454,3 +454,25 @@ def test_a_pool_that_takes_what_it_is_told_to_never_uses_more_than_it_may(own_li
         if not ignore:
             whole = total([used, {"cores": 1}, {"cores": 3, "instances": 1}])
             assert all(whole.get(name, 0) <= limit for name, limit in cloud.items())
+
+
+# A provider that an operator has paused or drained
+
+
+@pytest.mark.parametrize("why", ["paused", "draining"])
+def test_a_closed_pool_lets_everything_wait_even_what_ready_nodes_would_serve(why):
+    assert verdict(request("small"), facts(closed=why), ready={"small": 1}) == Defer(why)
+
+
+def test_a_closed_pool_declines_only_what_its_configuration_rules_out():
+    broken = labels(small=LabelFacts(need=SMALL, broken="no flavor fits"))
+    assert verdict(request("small"), facts(closed="paused", labels=broken)) == Defer("paused")
+    too_big = Capacity(ceiling={"instances": 1})
+    assert verdict(request("small", "small"), facts(closed="paused", capacity=too_big)) == Defer("paused")
+    assert verdict(request("arm"), facts(closed="paused")) == Decline("label")
+    assert verdict(request("small"), facts(closed="paused", disabled=True)) == Decline("disabled")
+
+
+def test_a_pool_of_lower_priority_serves_what_a_closed_one_lets_wait():
+    preferred = pool("first", ["small"], priority=1, paused=True)  # as it is published
+    assert verdict(request("small"), facts(priority=200), preferred) == Take("fits")
