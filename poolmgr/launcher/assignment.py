@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone
-from poolmgr.launcher.context import Context
-from poolmgr.launcher.pools import PoolDesk
-from poolmgr.launcher.requests import HeldRequests
+from poolmgr.launcher.context import ProviderContext
+from poolmgr.launcher.desk import Desk, Taker
 from poolmgr.model.component import Component
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest, RequestState
@@ -65,7 +64,7 @@ class _Action:
 class Assignment:
     """The requests of others, as seen by one provider."""
 
-    def __init__(self, context: Context, pools: Mapping[str, PoolDesk], requests: HeldRequests) -> None:
+    def __init__(self, context: ProviderContext, pools: Mapping[str, Desk], requests: Taker) -> None:
         self._context = context
         self._pools = pools
         self._requests = requests
@@ -118,7 +117,7 @@ class Assignment:
         return by_rank(waiting)
 
     def _look(self, snapshot: Snapshot, now: float, crowded: dict[str, set[str]]) -> _Sight:
-        launching = len(self._requests.launches)
+        launching = self._requests.launching
         peers = list(snapshot.pools())
         known = {peer.id for peer in peers}
         facts = {
@@ -160,7 +159,7 @@ class Assignment:
         """What this provider does about `request`: the first pool that takes it, else who declines it."""
         declining: list[str] = []
         reason = ""
-        for name in sorted(sight.facts, key=lambda n: (self._pools[n].pool.priority, n)):
+        for name in sorted(sight.facts, key=lambda n: (sight.facts[n].priority, n)):
             verdict = self._judge(sight, name, request)
             match verdict:
                 case Take():

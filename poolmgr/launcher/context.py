@@ -1,4 +1,7 @@
-"""What the parts of one provider's worker share."""
+"""What the parts of one provider's worker share.
+
+`ProviderContext` is what the worker of any provider has; `Context` adds a cloud.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from poolmgr.cloud.api import Cloud, CloudInfo, Prober
-from poolmgr.config.settings import Label, OpenStackProvider, TenantLimits
+from poolmgr.config.settings import Label, OpenStackProvider, Provider, TenantLimits
 from poolmgr.errors import Conflict, LockLost
 from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.jobs import Jobs
@@ -30,10 +33,10 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class ProviderConfig:
     """The settings a worker goes by; a reload replaces the whole."""
 
-    provider: OpenStackProvider
+    provider: Provider
     labels: Mapping[str, Label] = field(default_factory=dict)
     tenants: Mapping[str, TenantLimits] = field(default_factory=dict)
     max_hold_age: float = 0.0
@@ -46,15 +49,20 @@ class Config:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class Config(ProviderConfig):
+    """The same for a provider that has a cloud."""
+
+    provider: OpenStackProvider
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderParts:
     """The outside world of a worker, as `wiring` joins it."""
 
     store: Store
-    cloud: Cloud
     prober: Prober
     clock: Clock
     stats: Stats
-    api: Executor  # for API calls
     probes: Executor  # for attempts to reach servers
     rng: random.Random
     new_id: Callable[[], str]  # 32 hex
@@ -64,35 +72,27 @@ class Parts:
     claims: Claims
 
 
-class Context:
+@dataclass(frozen=True, kw_only=True)
+class Parts(ProviderParts):
+    """The same with a cloud."""
+
+    cloud: Cloud
+    api: Executor  # for API calls
+
+
+class ProviderContext:
     """One worker's world. Only the worker's thread touches it."""
 
-    def __init__(self, parts: Parts, config: Config, tuning: Tuning, jobs: Jobs) -> None:
+    def __init__(self, parts: ProviderParts, config: ProviderConfig, tuning: Tuning, jobs: Jobs) -> None:
         self.parts = parts
         self.store = parts.store
-        self.cloud = parts.cloud
         self.clock = parts.clock
         self.stats = parts.stats
         self.config = config
         self.tuning = tuning
         self.jobs = jobs
         self.standing = Standing()  # kept by launcher.orders
-        self.info: CloudInfo | None = None  # None until the cloud has answered once
-        self.boots: deque[float] = deque(maxlen=20)  # seconds from the create call to ACTIVE, lately
-        self.deletions: deque[float] = deque(maxlen=20)  # seconds from the delete call until absent
-        name = config.provider.name
-        self.name = name
-        self.servers: SharedListing[Server] = self._listing(
-            f"servers of {name}",
-            parts.cloud.list_servers,
-            fetch_states=partial(parts.cloud.list_servers, partial_ok=True),
-        )
-        self.ports: SharedListing[Port] = self._listing(f"ports of {name}", parts.cloud.list_ports)
-        self.floating_ips: SharedListing[FloatingIp] = self._listing(
-            f"floating IPs of {name}", parts.cloud.list_floating_ips
-        )
-        self.volumes: SharedListing[Volume] = self._listing(f"volumes of {name}", parts.cloud.list_volumes)
-        self.marks = VolumeMarks(parts.cloud, jobs, parts.api, parts.clock, tuning)
+        self.name = config.provider.name
 
     def save_node(self, node: Node, lock: Lock) -> Node:
         """Save a node whose lock we hold.
@@ -111,6 +111,37 @@ class Context:
         registered = {(pool.provider_name, pool.name) for pool in snapshot.pools()}
         return [labels for place, labels in self.config.offers.items() if place not in registered]
 
+    def fence(self, lock: Lock) -> None:
+        """Raise LockLost unless `lock` still protects the call that follows."""
+        if not (lock.valid and self.store.connected):
+            raise LockLost(f"{lock.path} is in doubt")
+
+
+class Context(ProviderContext):
+    """The world of a worker that has a cloud."""
+
+    parts: Parts
+    config: Config
+
+    def __init__(self, parts: Parts, config: Config, tuning: Tuning, jobs: Jobs) -> None:
+        super().__init__(parts, config, tuning, jobs)
+        self.cloud = parts.cloud
+        self.info: CloudInfo | None = None  # None until the cloud has answered once
+        self.boots: deque[float] = deque(maxlen=20)  # seconds from the create call to ACTIVE, lately
+        self.deletions: deque[float] = deque(maxlen=20)  # seconds from the delete call until absent
+        name = self.name
+        self.servers: SharedListing[Server] = self._listing(
+            f"servers of {name}",
+            parts.cloud.list_servers,
+            fetch_states=partial(parts.cloud.list_servers, partial_ok=True),
+        )
+        self.ports: SharedListing[Port] = self._listing(f"ports of {name}", parts.cloud.list_ports)
+        self.floating_ips: SharedListing[FloatingIp] = self._listing(
+            f"floating IPs of {name}", parts.cloud.list_floating_ips
+        )
+        self.volumes: SharedListing[Volume] = self._listing(f"volumes of {name}", parts.cloud.list_volumes)
+        self.marks = VolumeMarks(parts.cloud, jobs, parts.api, parts.clock, tuning)
+
     def owner_of(self, node_id: str, attempt: int | None = None) -> Owner:
         """What marks a thing as made for this node."""
         return Owner(provider=self.name, node_id=node_id, deployment=self.parts.deployment, attempt=attempt)
@@ -122,11 +153,6 @@ class Context:
             return True
         with self.store.reading() as snapshot:
             return snapshot.use(self.name).get("volumes", 0) > 0
-
-    def fence(self, lock: Lock) -> None:
-        """Raise LockLost unless `lock` still protects the call that follows."""
-        if not (lock.valid and self.store.connected):
-            raise LockLost(f"{lock.path} is in doubt")
 
     def _listing(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from poolmgr.launcher.context import Context
+from poolmgr.launcher.context import ProviderContext
 from poolmgr.model.fleet import ProviderMode
 from poolmgr.policy.orders import Standing, standing
 
@@ -12,9 +12,9 @@ log = logging.getLogger(__name__)
 
 
 class Orders:
-    """Keeps `Context.standing` current. Only the worker's thread touches it."""
+    """Keeps `ProviderContext.standing` current. Only the worker's thread touches it."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ProviderContext) -> None:
         self._context = context
 
     def look(self, now: float) -> float:

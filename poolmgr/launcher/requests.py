@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone, StoreError, StoreUnavailable
+from poolmgr.errors import BadRecord, LockBusy, LockLost, RecordGone, StoreError, StoreUnavailable
+from poolmgr.launcher.answers import Answers, allocated
 from poolmgr.launcher.cloudfacts import CloudFacts
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.launch import Launch
@@ -26,7 +27,7 @@ from poolmgr.model.snapshot import Snapshot
 from poolmgr.observe.context import context_logger
 from poolmgr.policy.allocate import Plan, allocate
 from poolmgr.policy.launch import Result
-from poolmgr.policy.requests import covering, decline
+from poolmgr.policy.requests import covering
 from poolmgr.store.api import Lock
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class HeldRequests:
         self._held: dict[str, Held] = {}
         self._by_node: dict[str, Held] = {}
         self._spares: set[str] = set()  # node ids of launches that no request wants (yet)
+        self._answers = Answers(context)
         self.launches = Launches(context, removals, self)
 
     def __len__(self) -> int:
@@ -74,6 +76,10 @@ class HeldRequests:
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._held
+
+    @property
+    def launching(self) -> int:
+        return len(self.launches)
 
     def ids(self) -> Iterable[str]:
         return self._held.keys()
@@ -97,18 +103,7 @@ class HeldRequests:
 
     def decline(self, request: NodeRequest, lock: Lock, pool_ids: Iterable[str], reason: str) -> None:
         """Write our refusal and let go."""
-        context = self._context
-        with context.store.reading() as snapshot:
-            declined = self._declined(request, pool_ids, snapshot)
-        logger = context_logger(log, event=request.event_id, request=request.id)
-        logger.info("declined by %s: %s (%s)", context.name, reason, declined.state.value)
-        try:
-            context.store.finish_request(declined, lock)
-        except (Conflict, RecordGone, LockLost) as error:
-            logger.info("not declined: %s", error)
-            context.store.unlock(lock)
-            return
-        self._count_failed(declined)
+        self._answers.decline(request, lock, pool_ids, reason)
 
     # Each cycle
 
@@ -253,7 +248,7 @@ class HeldRequests:
         launch = self.launches.get(node.id)
         if launch is not None:
             self._spares.discard(node.id)
-            launch.node = self._context.save_node(self._allocated(launch.node, held), launch.lock)
+            launch.node = self._context.save_node(allocated(launch.node, held.request), launch.lock)
             launch.request = held.request
             self._put(held, place, launch.node)
             return
@@ -266,7 +261,7 @@ class HeldRequests:
             store.unlock(lock)
             return
         try:
-            fresh = self._context.save_node(self._allocated(fresh, held), lock)
+            fresh = self._context.save_node(allocated(fresh, held.request), lock)
         except StoreError:
             store.unlock(lock)
             raise
@@ -305,7 +300,7 @@ class HeldRequests:
         flavor = self._facts.flavor(label)
         if flavor is None:
             return
-        record = self._allocated(desk.new_node(label, flavor, zone), held)
+        record = allocated(desk.new_node(label, flavor, zone), held.request)
         lock, node = context.store.create_node(record)
         self._put(held, place, node)
         single = len(held.request.labels) == 1
@@ -321,15 +316,6 @@ class HeldRequests:
         )
         launch.log.info("launching %s in %s", label_name, context.name)
         self.launches.begin(launch)
-
-    def _allocated(self, node: Node, held: Held) -> Node:
-        request = held.request
-        return replace(
-            node,
-            allocated_to=request.id,
-            tenant_name=request.tenant_name,
-            requestor=request.requestor,
-        )
 
     def _put(self, held: Held, place: int, node: Node) -> None:
         held.places[place] = node.id
@@ -358,8 +344,7 @@ class HeldRequests:
             self._cancelled(held)
             return
         held.log.info("fulfilled with %s", ",".join(ids))
-        if request.created_time:
-            context.stats.request_finished("fulfilled", max(0.0, now - request.created_time))
+        self._answers.count(done)
         self._forget(held)
 
     def _give_back(self, held: Held, declined_for: str | None) -> None:
@@ -371,36 +356,18 @@ class HeldRequests:
             back = request.moved(RequestState.REQUESTED, at=context.clock.time(), nodes=())
         else:
             desk = self._pools.get(held.pool)
-            with context.store.reading() as snapshot:
-                back = self._declined(request, [desk.pool_id] if desk else [], snapshot)
+            back = self._answers.declined(request, [desk.pool_id] if desk else [])
         try:
             self._finish(held, back, pairs)
         except RecordGone:
             self._cancelled(held)
             return
         held.log.info("given back as %s: %s", back.state.value, declined_for or "no room, or stopping")
-        self._count_failed(back)
+        self._answers.count(back)
         self._forget(held)
 
-    def _declined(self, request: NodeRequest, pool_ids: Iterable[str], snapshot: Snapshot) -> NodeRequest:
-        registered = [pool.id for pool in snapshot.pools() if pool.id]
-        awaited = self._context.awaited(snapshot)
-        return decline(request, pool_ids, registered, at=self._context.clock.time(), awaited=awaited)
-
-    def _count_failed(self, request: NodeRequest) -> None:
-        if request.state is RequestState.FAILED and request.created_time:
-            seconds = max(0.0, self._context.clock.time() - request.created_time)
-            self._context.stats.request_finished("failed", seconds)
-
     def _finish(self, held: Held, request: NodeRequest, pairs: Iterable[tuple[Node, Lock]]) -> None:
-        """Save `request` and release everything at once; on a conflict keep what others may change."""
-        store = self._context.store
-        try:
-            store.finish_request(request, held.lock, pairs)
-        except Conflict:
-            fresh = store.read_request(request.id)
-            merged = replace(request, version=fresh.version, relative_priority=fresh.relative_priority)
-            store.finish_request(merged, held.lock, pairs)
+        self._answers.finish(request, held.lock, pairs)
         held.ready.clear()
 
     def _deallocate(self, held: Held) -> list[tuple[Node, Lock]]:

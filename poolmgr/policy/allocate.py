@@ -64,12 +64,41 @@ def _reuse(
     empty: Mapping[int, str], free: Mapping[str, Collection[Node]], used: frozenset[str], zone: str | None
 ) -> dict[int, Node]:
     """The free nodes that go to `empty` places when all are to be in `zone`; None allows any."""
+    fitting = {
+        label: [n for n in free.get(label, ()) if n.id not in used and (not zone or n.az in (None, zone))]
+        for label in set(empty.values())
+    }
     reuse: dict[int, Node] = {}
-    gone = set(used)
-    for place, label in empty.items():
-        fitting = (n for n in free.get(label, ()) if n.id not in gone and (not zone or n.az in (None, zone)))
-        node = next(fitting, None)
-        if node is not None:
-            gone.add(node.id)
-            reuse[place] = node
-    return reuse
+    seated: dict[str, int] = {}  # node id -> place
+    for place in empty:
+        _seat(place, empty, fitting, reuse, seated, set())
+    return {place: reuse[place] for place in empty if place in reuse}
+
+
+def _seat(
+    place: int,
+    labels: Mapping[int, str],
+    fitting: Mapping[str, Collection[Node]],
+    reuse: dict[int, Node],
+    seated: dict[str, int],
+    tried: set[str],
+) -> bool:
+    """Find a node for `place`, if need be one that another place can spare: a node may have several labels.
+
+    Whether there is one; as many places get one as can (augmenting paths of a bipartite matching).
+    """
+    nodes = fitting[labels[place]]
+    found = next((node for node in nodes if node.id not in seated), None)
+    if found is None:
+        for node in nodes:
+            if len(node.labels) < 2 or node.id in tried:  # who has a node of one label wants just that label
+                continue
+            tried.add(node.id)
+            if _seat(seated[node.id], labels, fitting, reuse, seated, tried):
+                found = node
+                break
+    if found is None:
+        return False
+    reuse[place] = found
+    seated[found.id] = place
+    return True

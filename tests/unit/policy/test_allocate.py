@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,6 +88,27 @@ def test_reusable_counts_what_one_zone_can_give():
     assert reusable(["small", "small"], free) == {"small": 1}
     assert reusable(["small", "large"], free) == {"small": 1, "large": 1}
     assert reusable(["arm"], free) == {}
+
+
+def two_labelled(id_: str):
+    return replace(ready(id_), labels=("a", "b"))
+
+
+def test_a_node_of_two_labels_is_left_to_the_place_that_nothing_else_can_fill():
+    both, only_a = two_labelled("1"), ready("2", "a")
+    free = {"a": [both, only_a], "b": [both]}
+    assert reused(plan(["a", "b"], free=free)) == {0: "2", 1: "1"}
+    assert reusable(["a", "b"], free) == {"a": 1, "b": 1}
+    assert reusable(["b", "b"], free) == {"b": 1}
+
+
+def test_places_change_their_nodes_in_a_chain_until_all_have_one():
+    one, two, three = (
+        replace(ready(i), labels=tuple(labels)) for i, labels in (("1", "ab"), ("2", "bc"), ("3", "cd"))
+    )
+    free = {"a": [one], "b": [one, two], "c": [two, three], "d": [three]}
+    assert reused(plan(["b", "c", "a"], free=free)) == {0: "2", 1: "3", 2: "1"}
+    assert reusable(["a", "b", "c", "d"], free).total() == 3
 
 
 free_nodes = st.dictionaries(
