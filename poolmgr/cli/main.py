@@ -2,7 +2,8 @@
 
 Exit codes of the commands about nodes are those of the reference, which scripts rely on (cli-web.md 1): 0 for success,
 also when a named node does not exist; 1 for what could not be done, and for no command; 2 for a wrong command line.
-The commands about images also exit with 1 when there is no such thing, or it may not be done now. Ctrl-C is 130.
+The commands about images and providers also exit with 1 when there is no such thing, or it may not be done now.
+Ctrl-C is 130.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from poolmgr.cli import (
     list_nodes,
     list_requests,
     logs,
+    provider,
     request,
     simcloud,
 )
@@ -42,7 +44,7 @@ from poolmgr.cli.image import (
 )
 from poolmgr.errors import PoolmgrError
 
-NODE_COMMANDS = (list_nodes, list_requests, info, hold, delete, request)
+NODE_COMMANDS = (list_nodes, list_requests, info, hold, delete, request, provider)
 IMAGE_COMMANDS = (
     list_builds,
     list_uploads,

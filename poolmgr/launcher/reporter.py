@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from poolmgr.config.settings import OpenStackProvider, Settings, StaticProvider
+from poolmgr.model.fleet import ProviderMode
 from poolmgr.observe.census import take_census
 from poolmgr.observe.stats import Stats
+from poolmgr.policy.orders import configured_servers, standing
 from poolmgr.runtime.clock import Clock
 from poolmgr.runtime.worker import Worker
 from poolmgr.store.api import Change, ChangeKind, Election, Store
@@ -79,7 +81,21 @@ class Reporter:
         settings = self._settings()
         self._stats.queues(self._hostname, self._store.queues)
         self._stats.max_servers({p.name: _max_servers(p) for p in settings.providers.values()})
+        self._report_orders(settings)
         self._stats.tenant_limits({t.name: t.limits for t in settings.tenants.values()})
+
+    def _report_orders(self, settings: Settings) -> None:
+        now = self._clock.time()
+        with self._store.reading() as snapshot:
+            stand = {name: standing(snapshot.provider_order(name), now=now) for name in settings.providers}
+        modes = list(ProviderMode)
+        self._stats.provider_orders(
+            {name: modes.index(one.mode) for name, one in stand.items()},
+            {
+                name: min(one.max_servers, configured_servers(settings.providers[name]))
+                for name, one in stand.items()
+            },
+        )
 
 
 def _max_servers(provider: OpenStackProvider | StaticProvider) -> float | None:

@@ -154,6 +154,10 @@ class Snapshot:
         """The operator's, perhaps expired: ask it whether it `stands`."""
         return self._provider_orders.get(provider)
 
+    def provider_orders(self) -> Collection[ProviderOrder]:
+        """All of them, those that have expired too."""
+        return self._provider_orders.values()
+
     def approval(self, provider: str) -> ReclaimApproval | None:
         return self._approvals.get(provider)
 

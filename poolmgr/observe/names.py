@@ -67,6 +67,19 @@ REQUESTS = Metric("poolmgr.requests.{state}", _GAUGE, "node requests in the stat
 MAX_SERVERS = Metric(
     "nodepool.provider.{provider}.max_servers", _GAUGE, "sum over its pools; not sent when one is unlimited"
 )
+PROVIDER_MODE = Metric(
+    "poolmgr.provider.{provider}.mode", _GAUGE, "0 running, 1 paused, 2 draining, as operators have ordered"
+)
+PROVIDER_LIMIT = Metric(
+    "poolmgr.provider.{provider}.max_servers_in_force",
+    _GAUGE,
+    "the smaller of the configured sum and what is ordered; not sent when unlimited",
+)
+RELOAD_FAILED = Metric(
+    "poolmgr.{daemon}.{hostname}.reload_failed",
+    _GAUGE,
+    "1 while the files cannot be used and old settings count",
+)
 TENANT_LIMIT = Metric(
     "nodepool.tenant_limits.{tenant}.{resource}", _GAUGE, "configured limit; not sent when unlimited"
 )

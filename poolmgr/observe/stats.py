@@ -43,6 +43,12 @@ class Stats(Protocol):
     def max_servers(self, limits: Mapping[str, float | None]) -> None:
         """Per provider of this process the sum over its pools; None or infinity: unlimited, not sent."""
 
+    def provider_orders(self, modes: Mapping[str, int], limits: Mapping[str, float | None]) -> None:
+        """Per provider of this process its mode (0 running, 1 paused, 2 draining), and the servers it may have."""
+
+    def reload_failed(self, daemon: str, hostname: str, failed: bool) -> None:
+        """Whether the last reading of the configuration of `daemon` (launcher, builder) failed."""
+
     def tenant_limits(self, limits: Mapping[str, Mapping[str, float | None]]) -> None:
         """Per tenant the configured limits by resource name; None or infinity: unlimited, not sent."""
 
@@ -117,6 +123,10 @@ class NullStats:
     def census(self, census: Census) -> None: ...
 
     def max_servers(self, limits: Mapping[str, float | None]) -> None: ...
+
+    def provider_orders(self, modes: Mapping[str, int], limits: Mapping[str, float | None]) -> None: ...
+
+    def reload_failed(self, daemon: str, hostname: str, failed: bool) -> None: ...
 
     def tenant_limits(self, limits: Mapping[str, Mapping[str, float | None]]) -> None: ...
 
@@ -212,6 +222,17 @@ class StatsdStats:
         for provider, limit in limits.items():
             lines += self._lines(names.MAX_SERVERS, limit, provider=provider)
         self._send_gauges("max_servers", lines)
+
+    def provider_orders(self, modes: Mapping[str, int], limits: Mapping[str, float | None]) -> None:
+        lines = []
+        for provider, mode in modes.items():
+            lines += self._lines(names.PROVIDER_MODE, mode, provider=provider)
+        for provider, limit in limits.items():
+            lines += self._lines(names.PROVIDER_LIMIT, limit, provider=provider)
+        self._send_gauges("provider_orders", lines)
+
+    def reload_failed(self, daemon: str, hostname: str, failed: bool) -> None:
+        self._send(self._lines(names.RELOAD_FAILED, int(failed), daemon=daemon, hostname=hostname))
 
     def tenant_limits(self, limits: Mapping[str, Mapping[str, float | None]]) -> None:
         lines = []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from poolmgr.model.snapshot import Snapshot
-from poolmgr.web import image_views, views
+from poolmgr.web import image_views, provider_views, views
 from poolmgr.web.views import Column, Row
 
 
@@ -64,6 +64,10 @@ ENDPOINTS = {
         columns=views.NODE_DETAIL_COLUMNS,
         rows=lambda snapshot, q: views.node_rows(snapshot, now=q.now, node_id=q.node_id),
         takes_node_id=True,
+    ),
+    "/provider-list": Endpoint(
+        columns=provider_views.PROVIDER_COLUMNS,
+        rows=lambda snapshot, q: provider_views.provider_rows(snapshot, now=q.now),
     ),
     "/request-list": Endpoint(
         columns=views.REQUEST_COLUMNS,

@@ -179,7 +179,7 @@ def test_info_tells_what_a_provider_has(place):
     assert output.startswith("ZooKeeper data for provider north\n")
     assert f"| {node.id} | srv-1 " in output
     facts = json.loads(place.run("info", "south", "--json")[0])
-    assert facts == {"provider": "south", "images": [], "nodes": []}
+    assert facts == {"provider": "south", "images": [], "nodes": [], "facts": []}
 
 
 def test_a_zookeeper_that_is_away_is_one_line_soon(place):

@@ -114,6 +114,17 @@ def test_gauges_of_a_vanished_provider_get_one_last_zero(sink, stats):
     assert not [line for line in sink.lines() if "south" in line]
 
 
+def test_what_is_ordered_for_providers_and_whether_a_reload_failed(sink, stats):
+    stats.provider_orders({"north": 2, "south": 0}, {"north": 3, "south": math.inf})
+    stats.reload_failed("launcher", "host", True)
+    assert sink.lines() == [
+        "poolmgr.provider.north.mode:2|g",
+        "poolmgr.provider.south.mode:0|g",
+        "poolmgr.provider.north.max_servers_in_force:3|g",
+        "poolmgr.launcher.host.reload_failed:1|g",
+    ]
+
+
 def test_one_providers_deferrals_do_not_zero_anothers(sink, stats):
     stats.deferred("north", {("main", "quota"): 2})
     stats.deferred("south", {("main", "quota"): 1})

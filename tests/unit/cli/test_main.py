@@ -14,7 +14,7 @@ IMAGE_VERBS = (
     "dib-image-list", "image-list", "image-status", "dib-request-list", "image-build", "image-pause", "image-unpause",
     "dib-image-delete", "image-delete", "alien-image-list", "export-image-data", "import-image-data",
 )  # fmt: skip
-COMMANDS = (*EXISTING_VERBS, *IMAGE_VERBS, "request", "cloud", "simcloud", "demo")
+COMMANDS = (*EXISTING_VERBS, *IMAGE_VERBS, "request", "provider", "cloud", "simcloud", "demo")
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ def full_snapshot():
     snapshot.put_build(Build(image="debian", id="0f", state=BuildState.READY, url="http://b1"))
     snapshot.put_upload(Upload(image="debian", build="0f", provider="north", id="1"))
     snapshot.put_order(ImageOrder(image="debian", kind=Order.BUILD))
-    snapshot.put_node(Node(id="1"))
+    snapshot.put_node(Node(id="1", provider="north"))
     snapshot.put_request(NodeRequest(id="1"))
     snapshot.put_component(Component(kind=ComponentKind.POOL, znode="x", supported_labels=("a",)))
     return snapshot
