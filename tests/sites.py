@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
+from poolmgr.runtime.clock import Clock, SystemClock
 from poolmgr.store.memory import MemorySession, MemoryStore, MemoryTree
 from poolmgr.store.tree import Create, Delete, Refused, SetData, Write
 from poolmgr.store.tree_store import TreeStore
@@ -33,10 +34,19 @@ def eventually(condition: Callable[[], Any], *, within: float = 30.0) -> Any:
     return answer
 
 
+class LateClock(SystemClock):
+    """Of a process that once stood still: `late` seconds are gone by of which nobody here knew anything."""
+
+    late = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.late
+
+
 class Site(Protocol):
     """Stores on one tree. `put` and the like act as a client that is no poolmgr."""
 
-    def store(self) -> TreeStore:
+    def store(self, *, clock: Clock | None = None) -> TreeStore:
         """A new store, connected."""
 
     def put(self, path: str, data: bytes | dict[str, Any] = b"") -> None:
@@ -60,6 +70,9 @@ class Site(Protocol):
 
     def lose_next_answer(self, store: TreeStore) -> None: ...
 
+    def silence(self, store: TreeStore) -> None:
+        """Let it hear no more of the server, on a connection that stands, until `resume`."""
+
     def close(self) -> None: ...
 
 
@@ -81,8 +94,8 @@ class MemorySite:
         self._outside = MemorySession(self._tree)
         self._outside.open(_Silent())  # type: ignore[arg-type]
 
-    def store(self) -> MemoryStore:
-        store = MemoryStore(self._tree)
+    def store(self, *, clock: Clock | None = None) -> MemoryStore:
+        store = MemoryStore(self._tree, clock=clock)
         store.start()
         self._stores.append(store)
         return store
@@ -132,6 +145,10 @@ class MemorySite:
         assert isinstance(store, MemoryStore)
         store.lose_next_answer()
 
+    def silence(self, store: TreeStore) -> None:
+        assert isinstance(store, MemoryStore)
+        store.fall_silent()
+
     def close(self) -> None:
         for store in self._stores:
             store.close()
@@ -148,9 +165,9 @@ class ZooKeeperSite:
         self._outside.ensure_path("/")
         self._proxies: dict[ZooKeeperStore, Proxy] = {}
 
-    def store(self) -> ZooKeeperStore:
+    def store(self, *, clock: Clock | None = None, timeout: float = 10.0) -> ZooKeeperStore:
         proxy = Proxy(self._server)
-        store = ZooKeeperStore(proxy.address + self._chroot)
+        store = ZooKeeperStore(proxy.address + self._chroot, clock=clock, timeout=timeout)
         self._proxies[store] = proxy
         deadline = time.monotonic() + 60
         store.start(stop=lambda: time.monotonic() > deadline)
@@ -207,6 +224,9 @@ class ZooKeeperSite:
 
     def lose_next_answer(self, store: TreeStore) -> None:
         self._proxies[store].cut_at_next_answer()  # type: ignore[index]
+
+    def silence(self, store: TreeStore) -> None:
+        self._proxies[store].hold()  # type: ignore[index]
 
     def inject(self, store: TreeStore, data: bytes) -> None:
         """Have the server say this to the store, before anything else."""

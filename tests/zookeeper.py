@@ -54,7 +54,7 @@ def free_port() -> int:
 
 
 class Proxy:
-    """A TCP proxy in front of `target` (host:port) that can be cut, and that can lose an answer."""
+    """A TCP proxy in front of `target` (host:port) that can be cut, can fall silent, and can lose an answer."""
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
@@ -65,6 +65,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._cuts_at_answer = False
         self._inject = b""
+        self._speaks = threading.Event()
+        self._speaks.set()
         self.resume()
 
     @property
@@ -72,7 +74,8 @@ class Proxy:
         return f"127.0.0.1:{self.port}"
 
     def resume(self) -> None:
-        """Take connections (again)."""
+        """Take connections (again), and pass on what was held."""
+        self._speaks.set()
         if self._listener is None:
             self._listener = socket.create_server(("127.0.0.1", self.port))
             threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
@@ -80,6 +83,7 @@ class Proxy:
     def cut(self) -> None:
         """Break all connections and take no new ones."""
         listener, self._listener = self._listener, None
+        self._speaks.set()
         if listener is not None:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
@@ -92,6 +96,10 @@ class Proxy:
     def cut_at_next_answer(self) -> None:
         """Cut instead of passing on what the server says next."""
         self._cuts_at_answer = True
+
+    def hold(self) -> None:
+        """Keep back what the server says from now on, until `resume`; the connections stand."""
+        self._speaks.clear()
 
     def inject(self, data: bytes) -> None:
         """Put these bytes in front of what the server says next."""
@@ -121,6 +129,8 @@ class Proxy:
                     self._cuts_at_answer = False
                     self.cut()
                     break
+                if answers:
+                    self._speaks.wait()
                 if answers and self._inject:
                     data, self._inject = self._inject + data, b""
                 sink.sendall(data)

@@ -81,7 +81,8 @@ class Disk:
             self._told[name] = str(error)
 
     def _delete(self, marker: Marker) -> None:
-        if not self._parts.store.connected or self._fates([marker])[0].fate is not Fate.DELETE:
+        store = self._parts.store
+        if not (store.connected and store.fresh) or self._fates([marker])[0].fate is not Fate.DELETE:
             return
         log.info("removing the files of %s-%s", marker.image, marker.build)
         self._files.remove(marker)

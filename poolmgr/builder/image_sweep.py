@@ -108,8 +108,8 @@ class ImageSweep:
         )
 
     def _is_same(self, epoch: int) -> bool:
-        """Whether the store is there, in the session it was in."""
-        return self._store.connected and self._store.epoch == epoch
+        """Whether the store is there for sure, in the session it was in."""
+        return self._store.connected and self._store.fresh and self._store.epoch == epoch
 
     def _delete(self, place: ImageProvider, leaks: Leaks) -> None:
         for image in leaks.images:

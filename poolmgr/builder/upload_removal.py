@@ -145,7 +145,8 @@ class UploadRemoval:
 
     def _sure(self, lock: Lock) -> None:
         """Before each act that cannot be taken back. Raises LockLost."""
-        if self._stopping.is_set() or not (self._store.connected and lock.valid):
+        sure = self._store.connected and self._store.fresh and lock.valid
+        if self._stopping.is_set() or not sure:
             raise LockLost(f"{lock.path}: not held for sure")
 
     def _tell(self, upload: Upload, act: RemoveUpload, message: str, lock: Lock) -> None:

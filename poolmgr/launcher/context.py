@@ -111,10 +111,20 @@ class ProviderContext:
         registered = {(pool.provider_name, pool.name) for pool in snapshot.pools()}
         return [labels for place, labels in self.config.offers.items() if place not in registered]
 
-    def fence(self, lock: Lock) -> None:
-        """Raise LockLost unless `lock` still protects the call that follows."""
-        if not (lock.valid and self.store.connected):
-            raise LockLost(f"{lock.path} is in doubt")
+    def holds(self, lock: Lock) -> bool:
+        """Whether `lock` is ours, for all that we have heard."""
+        return lock.valid and self.store.connected
+
+    def fence(self, lock: Lock | None) -> None:
+        """Raise LockLost unless `lock` still protects the call that follows.
+
+        Without a lock: unless what was read of the store, on which the call rests, can still be believed. A process
+        that stood still has heard of nothing yet, but knows that it has not (`Store.fresh`).
+        """
+        if lock is not None and not lock.valid:
+            raise LockLost(f"{lock.path} is not ours any more")
+        if not (self.store.connected and self.store.fresh):
+            raise LockLost("nothing is sure: no word from the store")
 
 
 class Context(ProviderContext):

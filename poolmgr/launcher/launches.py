@@ -173,12 +173,10 @@ class Launches:
         def job() -> str:
             context.fence(lock)  # the last moment at which nothing has happened yet
             server_id = context.cloud.create_server(spec)
-            try:
-                context.fence(lock)
-            except LockLost:  # frozen in between, perhaps: nobody else can know of this server
+            if not context.holds(lock):  # frozen in between, perhaps: nobody else can know of this server
                 launch.log.warning("server %s was made after the lock was lost: taken back", server_id)
                 context.cloud.delete_server(server_id)  # should it fail, the sweep finds it
-                raise
+                raise LockLost(f"{lock.path} is not ours any more")
             return server_id
 
         def then(outcome: Outcome[str]) -> None:

@@ -128,8 +128,7 @@ class Removals:
 
     def _fence(self, removal: Removal) -> None:
         """Raise LockLost unless we (still) have the right to delete what belongs to `removal`."""
-        if removal.lock is not None:
-            self._context.fence(removal.lock)
+        self._context.fence(removal.lock)
 
     def _servers_of(self, node: Node, listing: Listing[Server] | None) -> frozenset[str]:
         """Ids of all servers of `node`; a listing is sorted by node once, however many removals ask."""

@@ -40,7 +40,7 @@ class Change:
     """Something that a watch reported. Only a hint to look again; events may be merged."""
 
     kind: ChangeKind
-    id: str = ""  # IMAGE: the image's name
+    id: str = ""  # IMAGE: the image's name; FLEET: the peer's znode, if it is about one
     provider: str = ""  # NODE and FLEET: the provider, where known
 
 
@@ -80,6 +80,15 @@ class Store(Protocol):
     @property
     def connected(self) -> bool:
         """Whether the session is up and the snapshot current; False while SUSPENDED, LOST or refilling."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether our locks are ours for a while yet: the server has answered what we sent it lately.
+
+        False once the last thing that it has answered was sent longer ago than 2/3 of the session's timeout. A process
+        that stood still (SIGSTOP, a frozen machine) sees this at once when it goes on, before it hears that its
+        session is over; so look at it before each act that must not be done for what was lost.
+        """
 
     @property
     def epoch(self) -> int:

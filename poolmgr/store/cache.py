@@ -43,6 +43,8 @@ _FOLDERS = frozenset(
         Kind.NODE_LOCK,
         Kind.REQUEST_LOCK,
         Kind.ELECTION,
+        Kind.PROVIDER,
+        Kind.PROVIDER_LOCK,
     }
 )
 #: How long a refill may take before it is taken for stuck; with 100,000 znodes it takes about 20 s.
@@ -129,8 +131,8 @@ class Cache:
         with self._lock:
             return dict(self._mirror.empty)
 
-    def components_of(self, session: int) -> list[str]:
-        """Paths of the component records of that session."""
+    def registered_by(self, session: int) -> list[str]:
+        """Paths of the component and peer records of that session."""
         with self._lock:
             return [path for path, owner in self._mirror.owners.items() if owner == session]
 
@@ -255,7 +257,7 @@ class Cache:
         return change
 
     def _fetch(self, path: str, refill: _Refill | None = None) -> None:
-        root = path[: path.find("/", len("/nodepool/"))]
+        root = paths.root_of(path)
         fetching = self._fetching
 
         def then(place: int, found: tuple[bytes, Stat] | None) -> None:

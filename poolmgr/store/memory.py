@@ -195,12 +195,15 @@ class MemoryTree:
 class MemorySession:
     """A `tree.Session`. What it is sent waits in a queue until `work`."""
 
-    def __init__(self, tree: MemoryTree) -> None:
+    def __init__(self, tree: MemoryTree, *, clock: Clock | None = None) -> None:
+        self.timeout = 10.0
         self.up = False
         self.connection = 0
         self.id = 0
         self.writes = 0
         self._tree = tree
+        self._clock = clock or SystemClock()
+        self._silent_since: float | None = None
         self._listener: Listener | None = None
         self._watches: set[str] = set()
         self._sent: deque[Callable[[], None]] = deque()
@@ -234,6 +237,7 @@ class MemorySession:
 
     def resume(self) -> None:
         """Connect again, to a new session if the old one has expired."""
+        self._silent_since = None
         with self._tree.lock:
             self.up = True
             self.connection += 1
@@ -254,7 +258,15 @@ class MemorySession:
         """The next transaction will be done, and the connection cut before its answer arrives."""
         self._loses_answer = True
 
+    def fall_silent(self) -> None:
+        """Nothing more is heard of the server from now on until `resume`, though nobody has noticed."""
+        self._silent_since = self._clock.monotonic()
+
     # tree.Session
+
+    @property
+    def proven_at(self) -> float:
+        return self._clock.monotonic() if self._silent_since is None else self._silent_since
 
     @property
     def listener(self) -> Listener:
@@ -358,7 +370,7 @@ class MemoryStore(TreeStore):
 
     def __init__(self, tree: MemoryTree | None = None, *, clock: Clock | None = None) -> None:
         self.tree = tree or MemoryTree(clock)
-        self._memory = MemorySession(self.tree)
+        self._memory = MemorySession(self.tree, clock=clock)
         super().__init__(self._memory, clock=clock, new_id=self.tree.new_id)
 
     def start(self, *, stop: Callable[[], bool] = lambda: False) -> None:
@@ -387,3 +399,7 @@ class MemoryStore(TreeStore):
     def lose_next_answer(self) -> None:
         """The next transaction will be done, and the connection cut before its answer arrives."""
         self._memory.lose_next_answer()
+
+    def fall_silent(self) -> None:
+        """Nothing more is heard of the server from now on until `resume`, though nobody has noticed."""
+        self._memory.fall_silent()

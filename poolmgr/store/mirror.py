@@ -7,11 +7,13 @@ under which all of this runs.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from poolmgr.errors import BadRecord
 from poolmgr.model.component import Component, ComponentKind
+from poolmgr.model.fleet import Peer, ProviderMode, ProviderOrder, ProviderStatus, ReclaimApproval
 from poolmgr.model.image import Build, ImageOrder, Order, Upload
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest
@@ -24,10 +26,27 @@ from poolmgr.store.tree import Stat
 
 log = logging.getLogger(__name__)
 
-Record = Node | NodeRequest | Component | Build | Upload | ImageOrder
+OfProvider = ProviderOrder | ReclaimApproval | ProviderStatus
+Record = Node | NodeRequest | Component | Build | Upload | ImageOrder | Peer | OfProvider
 
+_OF_PROVIDER: dict[Kind, type[OfProvider]] = {
+    Kind.PROVIDER_ORDER: ProviderOrder,
+    Kind.APPROVAL: ReclaimApproval,
+    Kind.PROVIDER_STATUS: ProviderStatus,
+}
 #: Places whose data matters.
-RECORDS = frozenset({Kind.NODE, Kind.REQUEST, Kind.COMPONENT, Kind.ORDER, Kind.BUILD, Kind.UPLOAD})
+RECORDS = frozenset(
+    {
+        Kind.NODE,
+        Kind.REQUEST,
+        Kind.COMPONENT,
+        Kind.ORDER,
+        Kind.BUILD,
+        Kind.UPLOAD,
+        Kind.PEER,
+        *_OF_PROVIDER,
+    }
+)
 #: Those that mean nothing while they have no data: someone's lock brought them back after they were deleted.
 _MAY_BE_EMPTY = frozenset({Kind.NODE, Kind.REQUEST, Kind.BUILD, Kind.UPLOAD})
 _LOCKS = frozenset(
@@ -38,6 +57,7 @@ _LOCKS = frozenset(
         Kind.BUILDS_LOCK,
         Kind.UPLOADS_LOCK,
         Kind.RECORD_LOCK,
+        Kind.PROVIDER_LOCK,
     }
 )
 _CONTENDERS = frozenset(
@@ -48,8 +68,29 @@ _CONTENDERS = frozenset(
         Kind.BUILDS_CONTENDER,
         Kind.UPLOADS_CONTENDER,
         Kind.RECORD_CONTENDER,
+        Kind.PROVIDER_CONTENDER,
     }
 )
+#: What a snapshot is to do with the ids of a place: about contenders, or all contenders of a lock.
+_PUT: dict[Kind, Callable[..., None]] = {
+    Kind.NODE_CONTENDER: Snapshot.put_node_contender,
+    Kind.REQUEST_CONTENDER: Snapshot.put_request_contender,
+    Kind.BUILDS_CONTENDER: Snapshot.put_build_contender,
+    Kind.UPLOADS_CONTENDER: Snapshot.put_upload_contender,
+    Kind.PROVIDER_CONTENDER: Snapshot.put_owner_contender,
+}
+_DROP: dict[Kind, Callable[..., None]] = {
+    Kind.NODE_CONTENDER: Snapshot.drop_node_contender,
+    Kind.NODE_LOCK: Snapshot.drop_node_contender,
+    Kind.REQUEST_CONTENDER: Snapshot.drop_request_contender,
+    Kind.REQUEST_LOCK: Snapshot.drop_request_contender,
+    Kind.BUILDS_CONTENDER: Snapshot.drop_build_contender,
+    Kind.BUILDS_LOCK: Snapshot.drop_build_contender,
+    Kind.UPLOADS_CONTENDER: Snapshot.drop_upload_contender,
+    Kind.UPLOADS_LOCK: Snapshot.drop_upload_contender,
+    Kind.PROVIDER_CONTENDER: Snapshot.drop_owner_contender,
+    Kind.PROVIDER_LOCK: Snapshot.drop_owner_contender,
+}
 _COMPONENT_KINDS = {kind.value: kind for kind in ComponentKind}
 
 
@@ -72,6 +113,10 @@ def record_of(path: str, data: bytes, stat: Stat) -> Record:
         if kind is Kind.COMPONENT and ids[0] in _COMPONENT_KINDS:
             component = decode(Component, data, znode=ids[1], stat_version=stat.version, zxid=stat.zxid)
             return replace(component, kind=_COMPONENT_KINDS[ids[0]])
+        if kind is Kind.PEER:
+            return decode(Peer, data, znode=ids[0], stat_version=stat.version, zxid=stat.zxid)
+        if kind in _OF_PROVIDER:
+            return decode(_OF_PROVIDER[kind], data, provider=ids[0], **stamp)
     except BadRecord as error:
         raise BadRecord(f"{path}: {error}") from error
     raise BadRecord(f"{path}: no record is kept here")
@@ -88,10 +133,12 @@ def _order(ids: tuple[str, ...], data: bytes, stamp: dict[str, Any]) -> ImageOrd
 
 def stamped(record: Record, path: str, stat: Stat) -> Record:
     """`record` as it is now that it is stored at `path`."""
-    if isinstance(record, Component):
+    if isinstance(record, (Component, Peer)):
         return replace(record, znode=paths.name(path), stat_version=stat.version, zxid=stat.zxid)
     if isinstance(record, ImageOrder):
         return replace(record, at=stat.created, version=stat.version, zxid=stat.zxid)
+    if isinstance(record, OfProvider):
+        return replace(record, version=stat.version, zxid=stat.zxid)
     return replace(record, id=paths.name(path), version=stat.version, zxid=stat.zxid)
 
 
@@ -104,7 +151,7 @@ class Mirror:
         self.locks: set[str] = set()  # paths of the lock directories of requests
         self.images: set[str] = set()  # paths
         self.empty: dict[str, int] = {}  # versions, by path: of nodes, requests, builds, uploads without data
-        self.owners: dict[str, int] = {}  # sessions, by path of the component
+        self.owners: dict[str, int] = {}  # sessions, by path of the component or peer
         self._zxids: dict[str, int] = {}  # of every record's data, readable or not
         self._complained: set[str] = set()
 
@@ -116,8 +163,8 @@ class Mirror:
         before = self._provider(place)
         self._zxids[path] = stat.zxid
         self.empty.pop(path, None)
-        if not data and place.kind is not Kind.ORDER:
-            self._unreadable(place, path)
+        if not data and place.kind not in (Kind.ORDER, *_OF_PROVIDER):
+            self._unreadable(place, path, stat)
             if place.kind in _MAY_BE_EMPTY:
                 self.empty[path] = stat.version
             if place.kind in (Kind.BUILD, Kind.UPLOAD):  # it never said anything that could be missed
@@ -126,7 +173,7 @@ class Mirror:
         try:
             record = record_of(path, data, stat)
         except BadRecord as error:
-            self._unreadable(place, path)
+            self._unreadable(place, path, stat)
             if path not in self._complained:
                 self._complained.add(path)
                 log.warning("skipping a record that cannot be read: %s", error)
@@ -158,15 +205,8 @@ class Mirror:
         if place.kind not in _CONTENDERS:
             return None
         self.contenders.setdefault(paths.parent(path), set()).add(place.ids[-1])
-        match place.kind:
-            case Kind.NODE_CONTENDER:
-                self.snapshot.put_node_contender(*place.ids)
-            case Kind.REQUEST_CONTENDER:
-                self.snapshot.put_request_contender(*place.ids)
-            case Kind.BUILDS_CONTENDER:
-                self.snapshot.put_build_contender(*place.ids)
-            case Kind.UPLOADS_CONTENDER:
-                self.snapshot.put_upload_contender(*place.ids)
+        if place.kind in _PUT:
+            _PUT[place.kind](self.snapshot, *place.ids)
         return self._change(place, self._provider(place))
 
     def gone(self, path: str) -> Change | None:
@@ -189,6 +229,11 @@ class Mirror:
             self.owners.pop(path, None)
             if place.ids[0] in _COMPONENT_KINDS:
                 self.snapshot.drop_component(_COMPONENT_KINDS[place.ids[0]], place.ids[1])
+        elif place.kind is Kind.PEER:
+            self.owners.pop(path, None)
+            self.snapshot.drop_peer(place.ids[0])
+        elif place.kind in _OF_PROVIDER:
+            self._of_provider_gone(place)
         else:
             self._image_gone(place, path)
         return self._change(place, provider)
@@ -212,6 +257,15 @@ class Mirror:
                 self.snapshot.drop_upload(path)
                 self.snapshot.drop_unreadable_image(place.ids[0], path)
 
+    def _of_provider_gone(self, place: Place) -> None:
+        match place.kind:
+            case Kind.PROVIDER_ORDER:
+                self.snapshot.drop_provider_order(place.ids[0])
+            case Kind.APPROVAL:
+                self.snapshot.drop_approval(place.ids[0])
+            case Kind.PROVIDER_STATUS:
+                self.snapshot.drop_provider_status(place.ids[0])
+
     def _put(self, record: Record, path: str, owner: int) -> None:
         match record:
             case Node():
@@ -229,8 +283,17 @@ class Mirror:
             case Upload():
                 self.snapshot.put_upload(record)
                 self.snapshot.drop_unreadable_image(record.image, path)
+            case Peer():
+                self.owners[path] = owner
+                self.snapshot.put_peer(record)
+            case ProviderOrder():
+                self.snapshot.put_provider_order(record)
+            case ReclaimApproval():
+                self.snapshot.put_approval(record)
+            case ProviderStatus():
+                self.snapshot.put_provider_status(record)
 
-    def _unreadable(self, place: Place, path: str) -> None:
+    def _unreadable(self, place: Place, path: str, stat: Stat) -> None:
         match place.kind:
             case Kind.NODE:
                 self.snapshot.put_unreadable_node(place.ids[0])
@@ -244,6 +307,21 @@ class Mirror:
             case Kind.UPLOAD:
                 self.snapshot.drop_upload(path)
                 self.snapshot.put_unreadable_image(place.ids[0], path)
+            case Kind.PEER:
+                self.snapshot.drop_peer(place.ids[0])
+            case Kind.PROVIDER_ORDER:  # whatever it says, it may be that nothing is to be launched
+                self.snapshot.put_provider_order(
+                    ProviderOrder(
+                        provider=place.ids[0],
+                        mode=ProviderMode.PAUSED,
+                        since=stat.created,
+                        reason="order cannot be read",
+                        version=stat.version,
+                        zxid=stat.zxid,
+                    )
+                )
+            case Kind.APPROVAL | Kind.PROVIDER_STATUS:
+                self._of_provider_gone(place)
 
     def _drop_contender(self, place: Place, lock: str) -> None:
         names = self.contenders.get(lock)
@@ -251,28 +329,16 @@ class Mirror:
             names.discard(place.ids[-1])
             if not names:
                 del self.contenders[lock]
-        match place.kind:
-            case Kind.NODE_CONTENDER:
-                self.snapshot.drop_node_contender(*place.ids)
-            case Kind.REQUEST_CONTENDER:
-                self.snapshot.drop_request_contender(*place.ids)
-            case Kind.BUILDS_CONTENDER:
-                self.snapshot.drop_build_contender(*place.ids)
-            case Kind.UPLOADS_CONTENDER:
-                self.snapshot.drop_upload_contender(*place.ids)
+        self._no_contender(place)
 
     def _drop_lock(self, place: Place, path: str) -> None:
         self.locks.discard(path)
         self.contenders.pop(path, None)
-        match place.kind:
-            case Kind.NODE_LOCK:
-                self.snapshot.drop_node_contender(place.ids[0])
-            case Kind.REQUEST_LOCK:
-                self.snapshot.drop_request_contender(place.ids[0])
-            case Kind.BUILDS_LOCK:
-                self.snapshot.drop_build_contender(place.ids[0])
-            case Kind.UPLOADS_LOCK:
-                self.snapshot.drop_upload_contender(*place.ids)
+        self._no_contender(place)
+
+    def _no_contender(self, place: Place) -> None:
+        if place.kind in _DROP:
+            _DROP[place.kind](self.snapshot, *place.ids)
 
     def _provider(self, place: Place) -> str:
         if place.kind not in (Kind.NODE, Kind.NODE_CONTENDER):
@@ -286,6 +352,8 @@ class Mirror:
             return None
         if kind is ChangeKind.NODE:
             return Change(kind, place.ids[0], self._provider(place) or provider_before)
+        if kind is ChangeKind.FLEET:
+            return Change(kind, place.ids[0]) if place.kind is Kind.PEER else Change(kind, "", place.ids[0])
         return Change(kind, place.ids[-1] if kind is ChangeKind.COMPONENT else place.ids[0])
 
 
@@ -303,4 +371,9 @@ _CHANGES = {
     Kind.BUILDS_CONTENDER: ChangeKind.IMAGE,
     Kind.UPLOADS_CONTENDER: ChangeKind.IMAGE,
     Kind.RECORD_CONTENDER: ChangeKind.IMAGE,
+    Kind.PEER: ChangeKind.FLEET,
+    Kind.PROVIDER_CONTENDER: ChangeKind.FLEET,
+    Kind.PROVIDER_ORDER: ChangeKind.FLEET,
+    Kind.APPROVAL: ChangeKind.FLEET,
+    Kind.PROVIDER_STATUS: ChangeKind.FLEET,
 }

@@ -1,4 +1,4 @@
-"""Every path in the store, and what each znode under `/nodepool` is (zookeeper.md 3).
+"""Every path in the store, and what each znode is: under `/nodepool` (zookeeper.md 3), and ours under `/poolmgr`.
 
 `place_of` is the inverse of the builders: it names the kind of thing a path holds and the ids in it. It is
 called for each watch event, so it only splits and compares.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Callable
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from poolmgr.model.component import ComponentKind
 from poolmgr.model.image import Order
@@ -21,14 +23,18 @@ IMAGES = "/nodepool/images"
 ELECTIONS = "/nodepool/elections"
 #: What is ours alone lives here, never under /nodepool.
 DEPLOYMENT = "/poolmgr/deployment"
+PEERS = "/poolmgr/peers"
+PROVIDERS = "/poolmgr/providers"
 
 #: The trees that a store keeps in its snapshot.
-ROOTS = (COMPONENTS, IMAGES, NODES, REQUESTS, REQUEST_LOCKS, ELECTIONS)
+ROOTS = (COMPONENTS, IMAGES, NODES, REQUESTS, REQUEST_LOCKS, ELECTIONS, PEERS, PROVIDERS)
 
 #: A contender's name ends so (zookeeper.md 4); the sequence turns negative after 2^31 children.
 _CONTENDER = re.compile(r"__lock__(-?\d{10})$")
 #: What ZooKeeper takes in no path, and the slash.
 _UNUSABLE = re.compile("[/\x00-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\uffff]")
+#: Characters that stay as they are in a provider's folder, beside letters and digits in ASCII and `_.-~`.
+_PLAIN = " !#$&'()*+,:;<=>?@[]^`{|}"
 _ORDERS = frozenset(order.value for order in Order)
 
 
@@ -57,6 +63,13 @@ class Kind(enum.Enum):
     UPLOAD = enum.auto()  # (image, build, provider, upload)
     RECORD_LOCK = enum.auto()  # of one build (image, build) or upload (image, build, provider, upload)
     RECORD_CONTENDER = enum.auto()  # (ids of its RECORD_LOCK, contender)
+    PEER = enum.auto()  # (znode)
+    PROVIDER = enum.auto()  # (provider)
+    PROVIDER_LOCK = enum.auto()  # (provider)
+    PROVIDER_CONTENDER = enum.auto()  # (provider, contender)
+    PROVIDER_ORDER = enum.auto()  # (provider)
+    APPROVAL = enum.auto()  # (provider)
+    PROVIDER_STATUS = enum.auto()  # (provider)
     OTHER = enum.auto()  # nothing a snapshot shows
 
 
@@ -113,6 +126,30 @@ def uploads(image: str, build_id: str, provider: str) -> str:
     return f"{build(image, build_id)}/providers/{provider}/images"
 
 
+def peer(znode: str) -> str:
+    return f"{PEERS}/{znode}"
+
+
+def provider(name: str) -> str:
+    """The folder of what launchers agree on about a provider. A name may hold what no path may: that is quoted."""
+    quoted = quote(name, safe=_PLAIN, errors="surrogatepass")
+    if not quoted.strip("."):  # it would mean another folder, or none
+        quoted = quoted.replace(".", "%2E") or "%"
+    return f"{PROVIDERS}/{quoted}"
+
+
+def provider_order(name: str) -> str:
+    return f"{provider(name)}/order"
+
+
+def approval(provider_name: str) -> str:
+    return f"{provider(provider_name)}/approval"
+
+
+def provider_status(name: str) -> str:
+    return f"{provider(name)}/status"
+
+
 def lock(path: str) -> str:
     """The lock directory of a record, or of a directory of records."""
     return f"{path}/lock"
@@ -144,12 +181,15 @@ def sequence_of(contender: str) -> str | None:
 def place_of(path: str) -> Place:
     """What is at `path` (without chroot)."""
     parts = path.split("/")
-    if len(parts) < 3 or parts[1] != "nodepool":
-        return _OTHER
     if len(parts) == 3:
         return _ROOT if path in ROOTS else _OTHER
-    reader = _READERS.get(parts[2])
+    reader = _READERS.get(f"/{parts[1]}/{parts[2]}") if len(parts) > 3 else None
     return reader(parts[3:]) if reader else _OTHER
+
+
+def root_of(path: str) -> str:
+    """Which of `ROOTS` a path below one is below."""
+    return path[: path.index("/", path.index("/", 1) + 1)]
 
 
 def _in_requests(ids: list[str]) -> Place:
@@ -220,6 +260,23 @@ def _in_image_locks(ids: list[str]) -> Place:
     return _OTHER
 
 
+def _in_peers(ids: list[str]) -> Place:
+    return Place(Kind.PEER, (ids[0],)) if len(ids) == 1 else _OTHER
+
+
+def _in_providers(ids: list[str]) -> Place:
+    name = "" if ids[0] == "%" else unquote(ids[0], errors="surrogatepass")
+    if provider(name) != f"{PROVIDERS}/{ids[0]}":  # nobody of us has made it
+        return _OTHER
+    if len(ids) == 1:
+        return Place(Kind.PROVIDER, (name,))
+    if len(ids) == 2 and ids[1] in _OF_PROVIDERS:
+        return Place(_OF_PROVIDERS[ids[1]], (name,))
+    if len(ids) == 3 and ids[1] == "lock" and sequence_of(ids[2]):
+        return Place(Kind.PROVIDER_CONTENDER, (name, ids[2]))
+    return _OTHER
+
+
 def _named_so(ids: list[str]) -> bool:
     """Whether the directories down to here have the names that they must have."""
     return all(ids[i] == word for i, word in ((1, "builds"), (3, "providers"), (5, "images")) if i < len(ids))
@@ -232,11 +289,19 @@ _IMAGE_LOCKS = {
     6: (Kind.UPLOADS_LOCK, Kind.UPLOADS_CONTENDER),
     7: (Kind.RECORD_LOCK, Kind.RECORD_CONTENDER),
 }
-_READERS = {
-    "requests": _in_requests,
-    "requests-lock": _in_request_locks,
-    "nodes": _in_nodes,
-    "components": _in_components,
-    "elections": _in_elections,
-    "images": _in_images,
+_OF_PROVIDERS = {
+    "lock": Kind.PROVIDER_LOCK,
+    "order": Kind.PROVIDER_ORDER,
+    "approval": Kind.APPROVAL,
+    "status": Kind.PROVIDER_STATUS,
+}
+_READERS: dict[str, Callable[[list[str]], Place]] = {
+    REQUESTS: _in_requests,
+    REQUEST_LOCKS: _in_request_locks,
+    NODES: _in_nodes,
+    COMPONENTS: _in_components,
+    ELECTIONS: _in_elections,
+    IMAGES: _in_images,
+    PEERS: _in_peers,
+    PROVIDERS: _in_providers,
 }

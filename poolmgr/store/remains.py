@@ -10,7 +10,17 @@ from poolmgr.store.paths import Kind
 #: Directories that stay, as the reference leaves them; what is in them is another matter. An order does not stay:
 #: someone waits for what he ordered, or has forgotten it.
 _FOLDERS = frozenset(
-    {Kind.ROOT, Kind.COMPONENT_KIND, Kind.ELECTION, Kind.IMAGE, Kind.IMAGE_FOLDER, Kind.BUILDS_LOCK}
+    {
+        Kind.ROOT,
+        Kind.COMPONENT_KIND,
+        Kind.ELECTION,
+        Kind.IMAGE,
+        Kind.IMAGE_FOLDER,
+        Kind.BUILDS_LOCK,
+        Kind.PROVIDER,
+        Kind.PROVIDER_LOCK,
+        Kind.PROVIDER_STATUS,  # what the last owner said; who is asked is who owns it
+    }
 )
 _OURS = frozenset({paths.parent(paths.DEPLOYMENT), paths.DEPLOYMENT})
 

@@ -181,6 +181,14 @@ class Session(Protocol):
         """Counts changes of the connection's state; what began at another count may have missed events."""
 
     @property
+    def timeout(self) -> float:
+        """Seconds without word from us after which the server ends the session."""
+
+    @property
+    def proven_at(self) -> float:
+        """When that was sent, by the monotonic clock, which the server has answered last: the session lived then."""
+
+    @property
     def id(self) -> int:
         """The session's own id, as in `Stat.owner`."""
 

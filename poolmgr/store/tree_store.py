@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from poolmgr.errors import LockLost, StoreUnavailable
 from poolmgr.model.component import Component, ComponentKind
+from poolmgr.model.fleet import Peer, ProviderOrder, ProviderStatus, ReclaimApproval
 from poolmgr.model.image import Build, ImageOrder, Order, Upload
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest
@@ -28,6 +29,7 @@ from poolmgr.store.folders import below, ensure
 from poolmgr.store.images import Images
 from poolmgr.store.locks import HeldLock, Locks
 from poolmgr.store.nodes import Nodes
+from poolmgr.store.providers import Providers
 from poolmgr.store.registry import Registry
 from poolmgr.store.requests import Requests
 from poolmgr.store.tree import Create, Delete, EventKind, Refused, Session, Write
@@ -41,7 +43,11 @@ _FOLDERS = (
     paths.NODES,
     paths.IMAGES,
     *(paths.component(kind) for kind in ComponentKind),
+    paths.PEERS,
+    paths.PROVIDERS,
 )
+#: After this part of the session's timeout without proof, our locks are in doubt.
+_FRESH = 2 / 3
 _CACHES = {"node": paths.NODES, "request": paths.REQUESTS, "image": paths.IMAGES}
 
 
@@ -58,12 +64,14 @@ class TreeStore:
     ) -> None:
         clock = clock or SystemClock()
         self._session = session
+        self._monotonic = clock.monotonic
         self._new_id = new_id
         self._cache = Cache(session, clock)
         self._locks = Locks(session, self._cache, clock, new_id)
         self._nodes = Nodes(session, self._cache, self._locks)
         self._requests = Requests(session, self._cache, self._locks, self._nodes)
         self._images = Images(session, self._cache, self._locks)
+        self._providers = Providers(session, self._cache, self._locks)
         self._registry = Registry(session, self._cache)
         self._elections = Elections(session, self._cache, self._locks, lambda: self.connected)
         self._state = threading.Lock()  # taken by the session's own thread too: never hold it during a call
@@ -118,6 +126,10 @@ class TreeStore:
     @property
     def connected(self) -> bool:
         return self._session.up and self._current_on == self._session.connection
+
+    @property
+    def fresh(self) -> bool:
+        return self._monotonic() - self._session.proven_at <= _FRESH * self._session.timeout
 
     @property
     def epoch(self) -> int:
@@ -274,6 +286,33 @@ class TreeStore:
         return self._in_order(lambda: image_data.restore(self._session, data))
 
     # What is ours alone
+
+    def announce(self, peer: Peer) -> Peer:
+        return self._registry.register(peer)
+
+    def update_peer(self, peer: Peer) -> Peer:
+        return self._registry.update(peer)
+
+    def retract(self, peer: Peer) -> None:
+        self._registry.unregister(peer)
+
+    def lock_provider(self, provider: str) -> Lock:
+        return self._providers.lock(provider)
+
+    def save_provider_status(self, status: ProviderStatus, lock: Lock) -> ProviderStatus:
+        return self._providers.save_status(status, _held(lock))
+
+    def order_provider(self, order: ProviderOrder) -> ProviderOrder:
+        return self._providers.order(order)
+
+    def withdraw_provider_order(self, provider: str) -> bool:
+        return self._providers.withdraw_order(provider)
+
+    def approve_reclaim(self, approval: ReclaimApproval) -> ReclaimApproval:
+        return self._providers.approve(approval)
+
+    def use_approval(self, approval: ReclaimApproval, lock: Lock) -> bool:
+        return self._providers.use_approval(approval, _held(lock))
 
     def deployment(self) -> str:
         while True:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.store.api import Change, ChangeKind, Store
 from poolmgr.store.tree_store import TreeStore
-from tests.sites import MemorySite, Site, ZooKeeperSite, eventually
+from tests.sites import Site, eventually
 
 REQUEST = NodeRequest(
     state_time=1.0, labels=("small", "small"), requestor="zuul", requestor_data={"job": 1}, event_id="e"
@@ -48,28 +47,6 @@ REQUEST_KEYS = {
     *("state", "state_time", "node_types", "nodes", "declined_by", "reuse", "requestor", "requestor_data"),
     *("provider", "relative_priority", "event_id", "created_time", "tenant_name"),
 }
-
-
-@pytest.fixture(params=["memory", "zookeeper"])
-def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    made: Site
-    if request.param == "memory":
-        made = MemorySite()
-    else:
-        made = ZooKeeperSite(request.getfixturevalue("zookeeper_hosts"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def store(site: Site) -> TreeStore:
-    return site.store()
-
-
-@pytest.fixture
-def other(site: Site) -> TreeStore:
-    """As another process would have."""
-    return site.store()
 
 
 def new_request(store: Store, **changes: Any) -> NodeRequest:

@@ -10,30 +10,16 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from poolmgr.errors import StoreError
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.store.api import Lock
 from poolmgr.store.tree_store import TreeStore
-from tests.sites import MemorySite, Site, ZooKeeperSite, eventually
+from tests.sites import Site, eventually
 
 DISTURBANCES = ["suspend", "lose", "expire", "lose", "suspend", "expire", "lose", "expire"]
-
-
-@pytest.fixture(params=["memory", "zookeeper"])
-def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    made: Site
-    if request.param == "memory":
-        made = MemorySite()
-    else:
-        made = ZooKeeperSite(request.getfixturevalue("zookeeper_hosts"))
-    yield made
-    made.close()
 
 
 class Worker:

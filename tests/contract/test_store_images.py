@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +14,7 @@ from poolmgr.model.image import Build, BuildState, ImageOrder, Order, Upload, Up
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.store import paths
 from poolmgr.store.api import Change, ChangeKind, Store
-from poolmgr.store.tree_store import TreeStore
-from tests.sites import MemorySite, Site, ZooKeeperSite, eventually
+from tests.sites import Site, eventually
 
 IMAGES = "/nodepool/images"
 BUILD = Build(
@@ -29,27 +27,6 @@ BUILD = Build(
 )
 UPLOAD = Upload(image="img", build=BUILD.id, provider="north", state_time=2.0)
 UPLOADS = paths.uploads("img", BUILD.id, "north")
-
-
-@pytest.fixture(params=["memory", "zookeeper"])
-def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    made: Site
-    if request.param == "memory":
-        made = MemorySite()
-    else:
-        made = ZooKeeperSite(request.getfixturevalue("zookeeper_hosts"))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def store(site: Site) -> TreeStore:
-    return site.store()
-
-
-@pytest.fixture
-def other(site: Site) -> TreeStore:
-    return site.store()
 
 
 def raw(site: Site, path: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from poolmgr.store.api import ChangeKind
 from poolmgr.store.tree import Get
 from poolmgr.store.zookeeper import TlsFiles, ZooKeeperStore
 from tests.certificates import Authority
-from tests.sites import ZooKeeperSite, eventually
+from tests.sites import LateClock, ZooKeeperSite, eventually
 from tests.zookeeper import Proxy, free_port
 
 NODE = Node(state=NodeState.BUILDING, labels=("small",), provider="north")
@@ -398,3 +398,32 @@ def test_tls_files_that_cannot_be_used_are_named(authority, tmp_path):
 def _nodes(store: ZooKeeperStore) -> list[Node]:
     with store.reading() as snapshot:
         return list(snapshot.nodes())
+
+
+# How sure we are of our session
+
+
+def test_a_process_that_stood_still_knows_at_once_that_it_knows_nothing(site):
+    clock = LateClock()
+    store = site.store(clock=clock)
+    assert store.fresh
+    site.silence(store)  # so that no ping can come between
+    clock.late += 8.0  # of 10
+    assert not store.fresh
+    assert store.connected
+    site.resume(store)
+    store.deployment()  # it is answered: the session lives
+    assert store.fresh
+
+
+def test_pings_alone_keep_it_fresh_until_the_server_falls_silent(site):
+    store = site.store(timeout=2.0)
+    before = store._session.proven_at
+    eventually(lambda: store._session.proven_at > before)
+    site.silence(store)
+    eventually(lambda: not store.fresh)
+
+
+def test_the_timeout_that_counts_is_the_one_that_the_server_grants(site):
+    store = site.store(timeout=100_000.0)
+    assert 0 < store._session.timeout < 100

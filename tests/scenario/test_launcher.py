@@ -260,6 +260,26 @@ def test_a_server_whose_create_call_outlived_the_session_is_taken_back_at_once()
     assert site.clock.monotonic() - began < 120  # sweeps would have waited longer
 
 
+def test_who_has_heard_nothing_of_the_store_for_long_makes_and_deletes_nothing() -> None:
+    site = Site({"one": {**DIRECT, "boot": 1.0}}, [provider("one")])
+    process = site.start()
+    old = [site.submit("small"), site.submit("small")]
+    assert site.run(lambda: site.fulfilled(*old))
+    process.memory.fall_silent()
+    site.run(seconds=8)  # of a session's 10
+    site.use(old[0])
+    site.run(seconds=60)
+    assert site.count("servers") == 2
+    new = site.submit("small")
+    site.run(seconds=60)
+    assert site.count("servers") == 2
+    process.memory.resume()
+    assert site.run(lambda: site.fulfilled(new))
+    for request in (old[1], new):
+        site.use(request)
+    assert site.run(site.is_clean), site.left()
+
+
 def test_a_pool_whose_component_record_is_removed_registers_anew() -> None:
     site = Site({"one": DIRECT}, [provider("one")])
     site.start()

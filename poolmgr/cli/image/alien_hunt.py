@@ -127,7 +127,7 @@ class Hunt:
 
     def _deleted(self, cloud: ImageCloud, alien: Alien) -> Alien:
         """Deleted, if it still may be: other deletions may have taken their time."""
-        if not self._store.connected:
+        if not (self._store.connected and self._store.fresh):
             return replace(alien, result="not deleted: no connection to ZooKeeper", failed=True)
         with self._store.reading() as snapshot:
             alien = self._judged(alien.provider, alien.image, snapshot)

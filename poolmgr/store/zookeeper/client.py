@@ -6,6 +6,8 @@ it: it replaces how watch events are read and how requests are sent. Tested with
 constraints.txt; the contract suite fails if another one works differently.
 
 No other watches are ever set, so every watch event is one of ours.
+
+It also notes until when the session is proven to have lived (`Lease`).
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kazoo.client import KazooClient
-from kazoo.protocol.connection import ConnectionHandler
+from kazoo.protocol.connection import PING_XID, ConnectionHandler
 from kazoo.protocol.serialization import Watch, write_string
 from kazoo.protocol.states import KeeperState
 
+from poolmgr.runtime.clock import Clock
 from poolmgr.store.zookeeper.sockets import BufferedSocket, Handler
 
 log = logging.getLogger(__name__)
@@ -45,9 +48,65 @@ class AddWatch(NamedTuple):
         return True
 
 
+class Lease:
+    """What is known of the session's life. Written by kazoo's thread alone.
+
+    A server ends a session when it has not heard from us for `timeout`, and it hears us no earlier than we send. So
+    what counts is when that was sent which it has answered, not when its answer was read: a process that stood still
+    finds old answers waiting when it goes on.
+    """
+
+    def __init__(self, clock: Clock, timeout: float) -> None:
+        self.timeout = timeout  # seconds; as the server has granted it, once there is a session
+        self.proven_at = float("-inf")  # monotonic
+        self._clock = clock
+        self._asked: tuple[int, float] | None = (
+            None  # (xid, when it was sent) of one request not yet answered
+        )
+        self._pinged: float | None = None  # when a ping was sent that is not yet answered
+
+    def now(self) -> float:
+        return self._clock.monotonic()
+
+    def granted(self, timeout: float, asked_at: float) -> None:
+        """A connection is made; what was asked over an old one is answered no more."""
+        self.timeout, self.proven_at = timeout, asked_at
+        self._asked = self._pinged = None
+
+    def pinging(self) -> None:
+        if self._pinged is None:
+            self._pinged = self.now()
+
+    def asking(self, xid: int) -> None:
+        if self._asked is None:
+            self._asked = (xid, self.now())
+
+    def answered(self, xid: int) -> None:
+        if xid == PING_XID and self._pinged is not None:
+            self.proven_at, self._pinged = max(self.proven_at, self._pinged), None
+        elif self._asked is not None and xid == self._asked[0]:
+            self.proven_at, self._asked = max(self.proven_at, self._asked[1]), None
+
+
 class _Connection(ConnectionHandler):  # type: ignore[misc]
     _xid: int
     _socket: BufferedSocket
+
+    def _connect(self, host: str, hostip: str, port: int) -> tuple[float, float]:
+        lease: Lease = self.client.lease
+        asked_at = lease.now()
+        read_timeout, connect_timeout = super()._connect(host, hostip, port)
+        lease.granted(read_timeout * 1.5 / 1000, asked_at)  # kazoo waits for answers for 2/3 of it
+        return read_timeout, connect_timeout
+
+    def _send_ping(self, connect_timeout: float) -> None:
+        self.client.lease.pinging()
+        super()._send_ping(connect_timeout)
+
+    def _read_header(self, timeout: float) -> Any:
+        header, buffer, offset = super()._read_header(timeout)
+        self.client.lease.answered(header.xid)
+        return header, buffer, offset
 
     def _connect_attempt(self, host: str, hostip: str, port: int, retry: Any) -> Any:
         try:
@@ -84,6 +143,7 @@ class _Connection(ConnectionHandler):  # type: ignore[misc]
         if client._queue:
             self._write_sock.send(b"\0")
         if message:
+            client.lease.asking(self._xid)
             self._write(message, connect_timeout)
 
 
@@ -101,7 +161,9 @@ class Client(KazooClient):  # type: ignore[misc]
         handler: Handler,
         on_event: Callable[[int, str], None],
         on_state: Callable[[str], None],
+        clock: Clock,
     ) -> None:
+        self.lease = Lease(clock, timeout)
         self.journal = _Journal()
         super().__init__(
             hosts,

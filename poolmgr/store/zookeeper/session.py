@@ -58,7 +58,12 @@ class ZooKeeperSession:
         self.connection = 0
         self.writes = 0
         self._client = Client(
-            hosts, timeout=timeout, handler=handler, on_event=self._on_event, on_state=self._on_state
+            hosts,
+            timeout=timeout,
+            handler=handler,
+            clock=clock,
+            on_event=self._on_event,
+            on_state=self._on_state,
         )
         self._chroot: str = self._client.chroot
         self._clock = clock
@@ -107,6 +112,14 @@ class ZooKeeperSession:
         return self._client.journal.last
 
     # tree.Session
+
+    @property
+    def timeout(self) -> float:
+        return self._client.lease.timeout
+
+    @property
+    def proven_at(self) -> float:
+        return self._client.lease.proven_at
 
     @property
     def id(self) -> int:

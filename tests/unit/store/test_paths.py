@@ -58,6 +58,21 @@ UPLOADS = paths.uploads("img", "b1", "p")
         ("/nodepool/nodes/1/lock/something", Kind.OTHER, ()),
         ("/nodepool/nodes/1/other", Kind.OTHER, ()),
         ("/nodepool/launchers/x", Kind.OTHER, ()),
+        ("/poolmgr/peers", Kind.ROOT, ()),
+        ("/poolmgr/providers", Kind.ROOT, ()),
+        (paths.peer("host0000000001"), Kind.PEER, ("host0000000001",)),
+        ("/poolmgr/peers/host0000000001/more", Kind.OTHER, ()),
+        (paths.provider("north"), Kind.PROVIDER, ("north",)),
+        ("/poolmgr/providers/north/lock", Kind.PROVIDER_LOCK, ("north",)),
+        (f"/poolmgr/providers/north/lock/{CONTENDER}", Kind.PROVIDER_CONTENDER, ("north", CONTENDER)),
+        ("/poolmgr/providers/north/lock/other", Kind.OTHER, ()),
+        (f"/poolmgr/providers/north/order/{CONTENDER}", Kind.OTHER, ()),
+        (paths.provider_order("north"), Kind.PROVIDER_ORDER, ("north",)),
+        (paths.approval("north"), Kind.APPROVAL, ("north",)),
+        (paths.provider_status("north"), Kind.PROVIDER_STATUS, ("north",)),
+        ("/poolmgr/providers/north/other", Kind.OTHER, ()),
+        ("/poolmgr/providers/a%2fb/order", Kind.OTHER, ()),  # ours is spelled %2F
+        ("/poolmgr/nodes/1", Kind.OTHER, ()),
         ("/nodepool", Kind.OTHER, ()),
         ("/zuul/nodes/1", Kind.OTHER, ()),
         (paths.DEPLOYMENT, Kind.OTHER, ()),
@@ -99,3 +114,35 @@ def test_most_names_may_be_part_of_a_path(name):
 @pytest.mark.parametrize("name", ["", ".", "..", "lock", "a/b", "a\n", "\x00", "\x7f", "\ue000", "\ufffe"])
 def test_names_that_zookeeper_refuses_or_that_mean_something_else_may_not(name):
     assert not paths.usable(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("north", "north"),
+        ("a b:c@d", "a b:c@d"),
+        ("a/b", "a%2Fb"),
+        ("%2F", "%252F"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("...", "%2E%2E%2E"),
+        ("a.b", "a.b"),
+        ("", "%"),
+        ("%", "%25"),
+        ("lock", "lock"),
+        ("grün", "gr%C3%BCn"),
+        ("a\x00\n\x7f", "a%00%0A%7F"),
+        ("\ud800", "%ED%A0%80"),
+        ("\ue000\uffff", "%EE%80%80%EF%BF%BF"),
+    ],
+)
+def test_any_name_of_a_provider_has_a_folder_of_its_own(name, folder):
+    assert paths.provider(name) == f"{paths.PROVIDERS}/{folder}"
+    assert place_of(paths.provider_order(name)) == (Kind.PROVIDER_ORDER, (name,))
+    assert folder == "%" or paths.usable(folder.replace("lock", "x"))
+
+
+def test_the_root_of_a_path():
+    assert paths.root_of(paths.node("1")) == paths.NODES
+    assert paths.root_of(paths.provider_order("a/b")) == paths.PROVIDERS
+    assert paths.root_of(paths.peer("host1")) == paths.PEERS

@@ -21,6 +21,11 @@ from poolmgr.store.remains import remains
         "/nodepool/images/img/builds/lock",
         "/poolmgr",
         "/poolmgr/deployment",
+        "/poolmgr/peers",
+        "/poolmgr/providers",
+        "/poolmgr/providers/north",
+        "/poolmgr/providers/north/lock",
+        "/poolmgr/providers/north/status",
     ],
 )
 def test_directories_and_the_installations_id_may_stay(path):
@@ -45,6 +50,10 @@ def test_directories_and_the_installations_id_may_stay(path):
         "/nodepool/images/img/builds/0123/providers/p/images/lock",
         "/nodepool/images/img/builds/0123/providers/p/images/0000000001",
         "/poolmgr/something",
+        "/poolmgr/peers/host0000000001",
+        "/poolmgr/providers/north/order",
+        "/poolmgr/providers/north/approval",
+        "/poolmgr/providers/north/lock/0123456789abcdef0123456789abcdef__lock__0000000001",
         "/elsewhere",
     ],
 )
