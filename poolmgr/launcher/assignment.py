@@ -35,6 +35,8 @@ REST = 10.0
 BUSY_PAUSE = 0.5
 #: Reasons for waiting that let pools of lower priority have the request (zookeeper.md 5, `paused`).
 _NO_ROOM = ("quota", "cloud", "behind", "image", "capacity")
+#: Reasons for waiting that the end of any node may end.
+_NO_SPACE = "quota-"
 #: Reasons for waiting that keep the room for whoever asked for the same labels first.
 _FULL = ("quota", "behind")
 
@@ -71,6 +73,7 @@ class Assignment:
         self._busy_until: dict[str, float] = {}
         self._rest_until = 0.0
         self._reported: Counter[tuple[str, str]] = Counter()
+        self.short: frozenset[str] = frozenset()  # pools in which some wait for room, as of the last pass
         self._told: dict[str, str] = {}  # request id -> the last reason logged for it
 
     def run(self, now: float) -> float:
@@ -97,6 +100,7 @@ class Assignment:
                 break
             index = action.index + 1
             takes += self._act(action, now)
+        self.short = frozenset(pool for pool, reason in reasons if reason.startswith(_NO_SPACE))
         self._rest_until = clock.monotonic() + REST * looking
         if self._busy_until:
             self._busy_until = {k: v for k, v in self._busy_until.items() if v > now}
@@ -185,12 +189,16 @@ class Assignment:
         if candidates is None:
             candidates = sight.candidates[request.labels] = covering(request.labels, sight.peers)
         free = {label: self._free(sight, name, label) for label in set(request.labels)}
+        spare = (
+            {label: self._requests.spare_nodes(label, name) for label in free} if not request.reuse else {}
+        )
         return judge(
             request,
             facts,
             candidates,
             ready=reusable(request.labels, free),
             tenant=tenant_available(request.tenant_name, self._context.config.tenants, sight.snapshot),
+            spare=reusable(request.labels, spare),
             crowded=sight.crowded.get(name, ()),
             ready_elsewhere=self._ready_elsewhere(sight, request, facts, candidates),
         )

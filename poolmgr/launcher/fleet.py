@@ -14,6 +14,7 @@ from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.context import Config, Parts
 from poolmgr.launcher.janitor import Janitor
 from poolmgr.launcher.reporter import Reporter
+from poolmgr.launcher.supply import Limits
 from poolmgr.launcher.worker import ProviderWorker
 from poolmgr.model.component import Component, ComponentKind, ComponentState
 from poolmgr.observe.stats import Stats
@@ -72,7 +73,9 @@ class Fleet:
         self._retry_at = float("inf")
         self._component: Component | None = None
         self._never = threading.Event()
-        self._janitor = Janitor(store, clock, tuning, claims=claims, new_id=new_id, labels=self._labels)
+        self._janitor = Janitor(
+            store, clock, tuning, claims=claims, new_id=new_id, labels=self._labels, limits=self._limits
+        )
         self._reporter = Reporter(
             store,
             stats,
@@ -172,6 +175,14 @@ class Fleet:
 
     def _labels(self) -> Mapping[str, Label]:
         return self._settings.labels
+
+    def _limits(self) -> Limits:
+        return {
+            (provider.name, pool.name): pool.limits
+            for provider in self._settings.providers.values()
+            if isinstance(provider, OpenStackProvider)
+            for pool in provider.pools.values()
+        }
 
     def _apply_one(self, provider: OpenStackProvider) -> None:
         name = provider.name

@@ -13,7 +13,7 @@ from poolmgr.config.settings import Label
 from poolmgr.errors import StoreUnavailable
 from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.lost import LostRequests
-from poolmgr.launcher.supply import Supply
+from poolmgr.launcher.supply import Limits, Supply
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import Clock
 from poolmgr.runtime.worker import Worker
@@ -26,7 +26,7 @@ PURGE_INTERVAL = 60.0
 
 
 class Janitor:
-    """`labels` gives the labels of the settings in force."""
+    """`labels` and `limits` (of pools, by provider and name) give those of the settings in force."""
 
     def __init__(
         self,
@@ -37,12 +37,13 @@ class Janitor:
         claims: Claims,
         new_id: Callable[[], str],
         labels: Callable[[], Mapping[str, Label]],
+        limits: Callable[[], Limits] = dict,
     ) -> None:
         self._store = store
         self._clock = clock
         self._tuning = tuning
         self._claims = claims
-        self._supply = Supply(store, clock, new_id=new_id, labels=labels)
+        self._supply = Supply(store, clock, new_id=new_id, labels=labels, limits=limits)
         self._lost = LostRequests(store, clock, tuning, claims)
         self._touched: queue.SimpleQueue[str] = (
             queue.SimpleQueue()
@@ -95,8 +96,10 @@ class Janitor:
                 self._drop_request_locks(now),
                 self._purge(now),
             ]
-            if not self._draining:
-                self._supply.request()
+            if self._draining:
+                self._supply.resign()
+            else:
+                self._supply.request(now)
         except StoreUnavailable as error:
             log.warning("the store is away: %s", error)
             return 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone
 from poolmgr.launcher.claims import Claims
@@ -76,7 +75,7 @@ class LostRequests:
             return
         try:
             if fresh.state is NodeState.READY:
-                self._store.save_node(replace(fresh, allocated_to=None), lock)
+                self._store.save_node(fresh.freed(), lock)
             elif fresh.state is NodeState.INIT:
                 self._store.save_node(fresh.moved(NodeState.DELETING, at=self._clock.time()), lock)
         except (Conflict, LockLost, RecordGone):

@@ -7,7 +7,7 @@ someone else locked first) is simply filled again in the next cycle.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -28,6 +28,7 @@ from poolmgr.observe.context import context_logger
 from poolmgr.policy.allocate import Plan, allocate
 from poolmgr.policy.launch import Result
 from poolmgr.policy.requests import covering
+from poolmgr.policy.supply import demand, kept
 from poolmgr.store.api import Lock
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class HeldRequests:
         self._pools = pools
         self._held: dict[str, Held] = {}
         self._by_node: dict[str, Held] = {}
-        self._spares: set[str] = set()  # node ids of launches that no request wants (yet)
+        self._spares: dict[str, float] = {}  # node ids of launches that no request wants (yet), since when
         self._answers = Answers(context)
         self.launches = Launches(context, removals, self)
 
@@ -135,14 +136,45 @@ class HeldRequests:
             held.log.warning("lost: %s", error)
             self._cancelled(held)
 
-    def remove_spares(self) -> None:
-        """Spare launches that no request has taken over go; call after new requests were looked at."""
-        for node_id in list(self._spares):
-            launch = self.launches.get(node_id)
-            if launch is not None:
-                log.info("[node: %s] is not wanted any more", node_id)
+    def remove_spares(self, now: float, *, short: Collection[str]) -> float:
+        """Spare launches that no request has taken over go, or become min-ready's; returns when to look again.
+
+        Call it after new requests were looked at. `short`: the pools in which some wait for room.
+        """
+        self._spares = {i: since for i, since in self._spares.items() if i in self.launches}
+        if not self._spares:
+            return float("inf")
+        spares = [launch for launch in self.launches if launch.node.id in self._spares]
+        with self._context.store.reading() as snapshot:
+            wanted = demand(self._context.config.labels.values(), snapshot.peers())
+            keep = kept((launch.node for launch in spares), wanted, snapshot)
+        due = float("inf")
+        for launch in spares:
+            until = self._spares[launch.node.id] + self._context.tuning.spare_grace
+            if launch.node.id in keep:
+                self._disown(launch)
+            elif now < until and launch.pool.name not in short:
+                due = min(due, until)
+                if launch.node.tenant_name in self._context.config.tenants:
+                    self._disown(launch)  # else it would keep its tenant from asking for it again
+            else:
+                launch.log.info("not wanted any more")
+                del self._spares[launch.node.id]
                 self._remove(launch)
-            self._spares.discard(node_id)
+        return due
+
+    def _disown(self, launch: Launch) -> None:
+        """It belongs to nobody; said in its record, so that it counts as what will be free."""
+        if launch.node.allocated_to is None:
+            return
+        launch.log.info("goes on for nobody")
+        launch.request = None
+        try:
+            launch.node = self._context.save_node(launch.node.freed(), launch.lock)
+        except (LockLost, RecordGone) as error:
+            launch.log.warning("not ours any more: %s", error)
+            self._spares.pop(launch.node.id, None)
+            self.launches.abandon(launch.node.id)
 
     def give_all_back(self) -> None:
         """Stopping: hand every request back, free its ready nodes, let the rest be deleted by whoever is next."""
@@ -168,7 +200,7 @@ class HeldRequests:
     def node_ready(self, node: Node, lock: Lock) -> None:
         held = self._by_node.get(node.id)
         if held is None:  # a spare that was faster than the next request
-            self._spares.discard(node.id)
+            self._spares.pop(node.id, None)
             self._free(node, lock)
             return
         held.ready[node.id] = (node, lock)
@@ -179,7 +211,7 @@ class HeldRequests:
         now = self._context.clock.monotonic()
         if result is Result.QUOTA:
             self._facts.quota_hit(now)
-        self._spares.discard(node_id)
+        self._spares.pop(node_id, None)
         held = self._by_node.pop(node_id, None)
         if held is None:
             return
@@ -189,7 +221,7 @@ class HeldRequests:
         del held.places[place]
 
     def node_failed(self, node_id: str, result: Result, reason: str) -> None:
-        self._spares.discard(node_id)
+        self._spares.pop(node_id, None)
         held = self._by_node.pop(node_id, None)
         if held is None:
             return
@@ -227,8 +259,9 @@ class HeldRequests:
         request = held.request
         taken = {place: self._node(held, node_id) for place, node_id in held.places.items()}
         free: dict[str, list[Node]] = {}
-        for label in set(held.missing) if request.reuse else ():
-            free[label] = [*desk.free_ready(label, snapshot), *self.spare_nodes(label, held.pool)]
+        for label in set(held.missing):
+            ready = desk.free_ready(label, snapshot) if request.reuse else []
+            free[label] = [*ready, *self.spare_nodes(label, held.pool)]
         zone = held.zone or next((n.az for n in taken.values() if n.az), None)
         zones = desk.zones_in_turn(held.missing, self._context.clock.monotonic())
         return allocate(request.labels, taken, free, zone=zone, zones=zones)
@@ -247,7 +280,7 @@ class HeldRequests:
     def _reuse(self, held: Held, place: int, node: Node) -> None:
         launch = self.launches.get(node.id)
         if launch is not None:
-            self._spares.discard(node.id)
+            self._spares.pop(node.id, None)
             launch.node = self._context.save_node(allocated(launch.node, held.request), launch.lock)
             launch.request = held.request
             self._put(held, place, launch.node)
@@ -375,7 +408,7 @@ class HeldRequests:
         for node_id, (node, lock) in list(held.ready.items()):
             if node.allocated_to:
                 try:
-                    free = self._context.save_node(replace(node, allocated_to=None), lock)
+                    free = self._context.save_node(node.freed(), lock)
                 except (LockLost, RecordGone):
                     del held.ready[node_id]
                     continue
@@ -394,14 +427,14 @@ class HeldRequests:
         for node_id in held.places.values():
             self._by_node.pop(node_id, None)
             if node_id in self.launches:
-                self._spares.add(node_id)
+                self._spares[node_id] = self._context.clock.monotonic()
         self._held.pop(held.request.id, None)
         self._context.parts.claims.release(held.request.id)
         self._context.store.unlock(held.lock)
 
     def _free(self, node: Node, lock: Lock) -> None:
         try:
-            self._context.save_node(replace(node, allocated_to=None), lock)
+            self._context.save_node(node.freed(), lock)
         except (LockLost, RecordGone):
             return
         except StoreUnavailable:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import replace
 
 from poolmgr.errors import BadRecord, LockBusy, LockLost, RecordGone, StoreError
 from poolmgr.launcher.context import Context
@@ -120,7 +119,7 @@ class Retirement:
         self._not_before[node.id] = now + 2.0  # if it cannot be freed now, not again in every cycle
         try:
             if fresh.state is NodeState.READY and fresh.allocated_to and self._abandoned(fresh.allocated_to):
-                context.save_node(replace(fresh, allocated_to=None), lock)
+                context.save_node(fresh.freed(), lock)
                 log.info("[node: %s] is free again: its request is gone", node.id)
         except (LockLost, RecordGone):
             pass

@@ -156,7 +156,7 @@ class ProviderWorker:
                 desk.publish(now)
         self._requests.advance(stopping=self._draining)
         dues.append(float("inf") if self._draining else self._assignment.run(now))
-        self._requests.remove_spares()
+        dues.append(self._requests.remove_spares(now, short=self._assignment.short))
         dues.append(self._requests.launches.advance(now))
         dues.append(self._retirement.collect(now))
         dues.append(self._removals.advance(now))

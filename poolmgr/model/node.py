@@ -93,6 +93,10 @@ class Node:
         """The first label: the one a launched node was made for."""
         return self.labels[0] if self.labels else ""
 
+    def freed(self) -> Node:
+        """The same node, belonging to nobody: it counts against no tenant's limits any more."""
+        return replace(self, allocated_to=None, tenant_name=None)
+
     def moved(self, state: NodeState, *, at: float, **changes: Any) -> Node:
         """The same node in `state` since `at`; the original is untouched."""
         return replace(self, state=state, state_time=at, **changes)

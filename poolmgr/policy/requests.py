@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from poolmgr.model.component import Component
 from poolmgr.model.request import NodeRequest, RequestState
@@ -43,6 +44,7 @@ class Decline:
 
 
 Verdict = Take | Skip | Defer | Decline
+NOTHING_SPARE: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +90,14 @@ def judge(
     tenant: Resources,
     crowded: Collection[str] = (),
     ready_elsewhere: bool = False,
+    spare: Mapping[str, int] = NOTHING_SPARE,
 ) -> Verdict:
     """What `pool` does about `request`.
 
-    `candidates`: registered pools that cover its labels (this one included if it does). `ready`: free ready
-    nodes of this pool by label. `tenant`: what its tenant may still have. `crowded`: labels for which an
-    earlier request waits here. `ready_elsewhere`: another candidate could serve it from ready nodes alone.
+    `candidates`: registered pools that cover its labels (this one included if it does). `ready`: nodes of this pool
+    by label that it may have if it may reuse any; `spare`: those it may have in any case, as they are only being
+    built. `tenant`: what its tenant may still have. `crowded`: labels for which an earlier request waits here.
+    `ready_elsewhere`: another candidate could serve it from ready nodes alone.
     """
     skip = _not_my_turn(request, pool, candidates)
     if skip is not None:
@@ -101,7 +105,7 @@ def judge(
     refusal = _refusal(request, pool)
     if refusal is not None:
         return refusal
-    return _fit(request, pool, ready, tenant, crowded, ready_elsewhere)
+    return _fit(request, pool, ready if request.reuse else spare, tenant, crowded, ready_elsewhere)
 
 
 def _not_my_turn(request: NodeRequest, pool: PoolFacts, candidates: Collection[Component]) -> Skip | None:
@@ -111,9 +115,14 @@ def _not_my_turn(request: NodeRequest, pool: PoolFacts, candidates: Collection[C
         return Skip("declined")
     open_to = [c for c in candidates if c.id not in request.declined_by]
     others = [c for c in open_to if c.id != pool.id]
-    elsewhere = request.provider and request.provider != pool.provider
-    if elsewhere and any(c.provider_name == request.provider for c in open_to):
-        return Skip("pinned")
+    if request.provider:
+        there = [c for c in open_to if c.provider_name == request.provider]
+        if request.is_min_ready:  # where they are made is of no importance, and they wait behind everything
+            there = [c for c in there if not c.paused]
+        if there and request.provider != pool.provider:
+            return Skip("pinned")
+        if there:  # the others leave it to us, so we must not leave it to them
+            others = [c for c in there if c.id != pool.id]
     if any(c.priority < pool.priority and not c.paused for c in others):
         return Skip("priority")
     if not all(label in pool.labels for label in request.labels):
@@ -158,7 +167,7 @@ def _fit(
     whole = total(pool.labels[label].need or {} for label in request.labels)
     if short_of(whole, tenant):
         return Defer("tenant")
-    missing = to_launch(request.labels, ready if request.reuse else {})
+    missing = to_launch(request.labels, ready)
     if not missing:
         return Take("ready")
     if pool.paused:

@@ -55,6 +55,7 @@ class Tuning:
     idle_floating_ip_age: float = 600.0  # the same for floating IPs (3.17)
     mark_retry: float = 5.0  # a volume that could not be marked; doubles
     mark_retry_max: float = 300.0
+    spare_grace: float = 5.0  # a node being built for a request that was cancelled waits so long for the next
     lost_request_grace: float = 1.0  # a pending request must be unlocked this long before it is reset
     adoption_grace: float = 60.0  # the same where a live launcher could adopt what was launched for it
     request_locks_interval: float = 600.0  # full look for forgotten lock directories

@@ -191,6 +191,11 @@ class Process:
             claims=claims,
             new_id=lambda: next(ids),
             labels=lambda: site.labels,
+            limits=lambda: {
+                (one.name, pool.name): pool.limits
+                for one in site.providers.values()
+                for pool in one.pools.values()
+            },
         )
         self.alive = True
 
@@ -281,15 +286,17 @@ class Site:
 
     # Time
 
-    def run(self, until: Callable[[], bool] | None = None, *, seconds: float = 300.0) -> bool:
-        """Cycle and let time pass until `until()` holds or `seconds` are over; whether it held."""
+    def run(
+        self, until: Callable[[], bool] | None = None, *, seconds: float = 300.0, step: float = STEP
+    ) -> bool:
+        """Cycle every `step` seconds until `until()` holds or `seconds` are over; whether it held."""
         end = self.clock.monotonic() + seconds
         while self.clock.monotonic() < end:
             for process in self.processes:
                 process.cycle()
             if until is not None and until():
                 return True
-            self.clock.advance(STEP)
+            self.clock.advance(step)
         return until is not None and until()
 
     # As a CI system

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
 
 import pytest
 
+from poolmgr.config.settings import Label, TenantLimits
+from poolmgr.model.node import NodeState
 from poolmgr.model.request import RequestState
-from tests.scenario.harness import Site, provider
+from tests.fakes import ManualExecutor
+from tests.scenario.harness import Fuse, Site, label, provider
 
+R = TypeVar("R")
 DIRECT = {"shape": "direct", "boot": 2.0}
 
 
@@ -58,3 +65,139 @@ def test_a_tenant_that_has_much_already_lets_others_go_first() -> None:
     site.use(has[0])
     assert site.run(lambda: site.fulfilled(late[0]))
     assert site.state(more[0]) is RequestState.REQUESTED
+
+
+# Cancelled
+
+
+def cancelled_run(at: int, *, nodes: int = 2, min_ready: int = 0) -> int:
+    """A request is deleted before act number `at`, another waits behind it; returns how many acts there were."""
+    labels = [Label(name="small", min_ready=min_ready)] if min_ready else []
+    site = Site(
+        {"one": DIRECT},
+        [provider("one", pool={"limits": {"instances": 2 + min_ready}})],
+        labels=labels,
+    )
+    fuse = Fuse(at)
+    doomed = site.submit(*["small"] * nodes)
+    fuse.instead = lambda: site.cancel(doomed)
+    site.start(fuse)
+    late = ""
+
+    def done() -> bool:
+        nonlocal late
+        if not late and site.clock.monotonic() > 2:
+            late = site.submit("small", "small")
+        if site.fulfilled(doomed):
+            site.use(doomed)
+        return bool(late) and site.fulfilled(late)
+
+    assert site.run(done), (at, site.left())
+    site.use(late)
+    if not min_ready:
+        assert site.run(site.is_clean, seconds=200), (at, site.left())
+        return fuse.count
+    site.run(seconds=30)
+    assert [n.allocated_to for n in site.nodes()] == [None] * min_ready, at
+    assert site.count("servers") == min_ready
+    return fuse.count
+
+
+@pytest.mark.parametrize("min_ready", [0, 1])
+def test_a_request_cancelled_between_any_two_acts_leaves_nothing_and_lets_the_next_have_its_nodes(
+    min_ready: int,
+) -> None:
+    total = cancelled_run(10_000, min_ready=min_ready)
+    for at in range(1, min(total, 40) + 1):
+        cancelled_run(at, min_ready=min_ready)
+
+
+def test_the_nodes_of_a_cancelled_request_serve_several_that_come_a_moment_later() -> None:
+    site = Site({"one": {**DIRECT, "boot": 60.0}}, [provider("one")])
+    site.start()
+    first = site.submit("small", "small", "small")
+    assert site.run(lambda: site.count("servers") == 3)
+    before = {n.id for n in site.nodes()}
+    site.cancel(first)
+    site.run(seconds=1)
+    pair, single = site.submit("small", "small"), site.submit("small")
+    assert site.run(lambda: site.fulfilled(pair, single))
+    assert {n.id for n in (*site.use(pair), *site.use(single))} == before
+
+
+def test_spares_do_not_linger_where_another_label_waits_for_their_room() -> None:
+    labels = [label("small"), label("large", flavor_name="large")]
+    site = Site(
+        {"one": {**DIRECT, "boot": 60.0}}, [provider("one", labels, pool={"limits": {"instances": 1}})]
+    )
+    site.start()
+    first = site.submit("small")
+    assert site.run(lambda: site.count("servers") == 1)
+    other = site.submit("large")
+    site.run(seconds=1)
+    site.cancel(first)
+    site.run(seconds=0.5)
+    assert [n.state for n in site.nodes()] == [NodeState.DELETING]
+    assert site.run(lambda: site.fulfilled(other))
+
+
+def test_a_cancelled_request_of_a_tenant_at_its_limit_makes_room_for_the_next_one() -> None:
+    tenants = [TenantLimits(name="t", limits={"instances": 1})]
+    site = Site({"one": {**DIRECT, "boot": 30.0}}, [provider("one")], tenants=tenants)
+    site.start()
+    first = site.submit("small", tenant_name="t")
+    assert site.run(lambda: site.count("servers") == 1)
+    site.cancel(first)
+    second = site.submit("small", tenant_name="t")
+    site.run(seconds=2)
+    assert site.state(second) is RequestState.PENDING
+    assert len(site.nodes()) == 1
+    assert site.run(lambda: site.fulfilled(second))
+    site.cancel(second)
+    third = site.submit("small", tenant_name="t")
+    assert site.run(lambda: site.fulfilled(third), seconds=10)
+    assert len(site.nodes()) == 1
+
+
+def test_a_waiting_request_that_is_cancelled_lets_those_behind_it_go() -> None:
+    site = Site({"one": DIRECT}, [provider("one", pool={"limits": {"instances": 2}})])
+    site.start()
+    first = site.submit("small")
+    assert site.run(lambda: site.fulfilled(first))
+    big, small = site.submit("small", "small"), site.submit("small")
+    site.run(seconds=3)
+    assert site.state(small) is RequestState.REQUESTED  # the room is kept for the pair
+    site.cancel(big)
+    assert site.run(lambda: site.fulfilled(small), seconds=10)
+
+
+class LateAnswers(ManualExecutor):
+    """Calls are made at once; what they answer waits while `hold` is set."""
+
+    hold = False
+
+    def submit(self, job: Callable[[], R]) -> Future[R]:
+        result = job()
+        future = super().submit(lambda: result)
+        if not self.hold:
+            self.run_one()
+        return future
+
+
+def test_a_server_whose_create_call_was_in_flight_is_removed_when_it_is_known() -> None:
+    site = Site({"one": {**DIRECT, "boot": 5.0}}, [provider("one")])
+    calls = LateAnswers()
+    site.start(executors={"one": calls})
+    site.run(seconds=2)
+    request = site.submit("small")
+    calls.hold = True
+    site.run(seconds=2)
+    assert site.count("servers") == 1
+    assert [n.external_id for n in site.nodes()] == [None]
+    site.cancel(request)
+    site.run(seconds=10)
+    assert site.count("servers") == 1
+    calls.hold = False
+    while calls:
+        calls.run_one()
+    assert site.run(site.is_clean, seconds=20), site.left()
