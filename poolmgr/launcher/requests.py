@@ -7,11 +7,11 @@ someone else locked first) is simply filled again in the next cycle.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
-from poolmgr.errors import BadRecord, LockBusy, LockLost, RecordGone, StoreError, StoreUnavailable
+from poolmgr.errors import BadRecord, LockBusy, LockLost, RecordGone, StoreError
 from poolmgr.launcher.answers import Answers, allocated
 from poolmgr.launcher.cloudfacts import CloudFacts
 from poolmgr.launcher.context import Context
@@ -19,6 +19,7 @@ from poolmgr.launcher.launch import Launch
 from poolmgr.launcher.launches import Launches
 from poolmgr.launcher.pools import PoolDesk
 from poolmgr.launcher.removals import Removals
+from poolmgr.launcher.spares import Spares
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.model.resources import short_of, total
@@ -28,7 +29,6 @@ from poolmgr.observe.context import context_logger
 from poolmgr.policy.allocate import Plan, allocate
 from poolmgr.policy.launch import Result
 from poolmgr.policy.requests import covering
-from poolmgr.policy.supply import demand, kept
 from poolmgr.store.api import Lock
 
 log = logging.getLogger(__name__)
@@ -68,9 +68,9 @@ class HeldRequests:
         self._pools = pools
         self._held: dict[str, Held] = {}
         self._by_node: dict[str, Held] = {}
-        self._spares: dict[str, float] = {}  # node ids of launches that no request wants (yet), since when
         self._answers = Answers(context)
         self.launches = Launches(context, removals, self)
+        self.spares = Spares(context, removals, self.launches, facts.room_made)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -136,46 +136,6 @@ class HeldRequests:
             held.log.warning("lost: %s", error)
             self._cancelled(held)
 
-    def remove_spares(self, now: float, *, short: Collection[str]) -> float:
-        """Spare launches that no request has taken over go, or become min-ready's; returns when to look again.
-
-        Call it after new requests were looked at. `short`: the pools in which some wait for room.
-        """
-        self._spares = {i: since for i, since in self._spares.items() if i in self.launches}
-        if not self._spares:
-            return float("inf")
-        spares = [launch for launch in self.launches if launch.node.id in self._spares]
-        with self._context.store.reading() as snapshot:
-            wanted = demand(self._context.config.labels.values(), snapshot.peers())
-            keep = kept((launch.node for launch in spares), wanted, snapshot)
-        due = float("inf")
-        for launch in spares:
-            until = self._spares[launch.node.id] + self._context.tuning.spare_grace
-            if launch.node.id in keep:
-                self._disown(launch)
-            elif now < until and launch.pool.name not in short:
-                due = min(due, until)
-                if launch.node.tenant_name in self._context.config.tenants:
-                    self._disown(launch)  # else it would keep its tenant from asking for it again
-            else:
-                launch.log.info("not wanted any more")
-                del self._spares[launch.node.id]
-                self._remove(launch)
-        return due
-
-    def _disown(self, launch: Launch) -> None:
-        """It belongs to nobody; said in its record, so that it counts as what will be free."""
-        if launch.node.allocated_to is None:
-            return
-        launch.log.info("goes on for nobody")
-        launch.request = None
-        try:
-            launch.node = self._context.save_node(launch.node.freed(), launch.lock)
-        except (LockLost, RecordGone) as error:
-            launch.log.warning("not ours any more: %s", error)
-            self._spares.pop(launch.node.id, None)
-            self.launches.abandon(launch.node.id)
-
     def give_all_back(self) -> None:
         """Stopping: hand every request back, free its ready nodes, let the rest be deleted by whoever is next."""
         for held in list(self._held.values()):
@@ -192,7 +152,7 @@ class HeldRequests:
                 self._context.store.unlock(lock)
             self._forget(held)
         self._by_node.clear()
-        self._spares.clear()
+        self.spares.forget_all()
         self.launches.forget_all()
 
     # What launches report
@@ -200,8 +160,7 @@ class HeldRequests:
     def node_ready(self, node: Node, lock: Lock) -> None:
         held = self._by_node.get(node.id)
         if held is None:  # a spare that was faster than the next request
-            self._spares.pop(node.id, None)
-            self._free(node, lock)
+            self.spares.node_ready(node, lock)
             return
         held.ready[node.id] = (node, lock)
         if len(held.ready) == len(held.request.labels):
@@ -211,7 +170,7 @@ class HeldRequests:
         now = self._context.clock.monotonic()
         if result is Result.QUOTA:
             self._facts.quota_hit(now)
-        self._spares.pop(node_id, None)
+        self.spares.taken(node_id)
         held = self._by_node.pop(node_id, None)
         if held is None:
             return
@@ -221,7 +180,7 @@ class HeldRequests:
         del held.places[place]
 
     def node_failed(self, node_id: str, result: Result, reason: str) -> None:
-        self._spares.pop(node_id, None)
+        self.spares.taken(node_id)
         held = self._by_node.pop(node_id, None)
         if held is None:
             return
@@ -273,14 +232,12 @@ class HeldRequests:
         return launch.node if launch else Node(id=node_id)
 
     def spare_nodes(self, label: str, pool: str) -> list[Node]:
-        """Nodes being built that no request wants."""
-        found = (self.launches.get(node_id) for node_id in self._spares)
-        return [n.node for n in found if n is not None and n.label.name == label and n.pool.name == pool]
+        return self.spares.building(label, pool)
 
     def _reuse(self, held: Held, place: int, node: Node) -> None:
         launch = self.launches.get(node.id)
         if launch is not None:
-            self._spares.pop(node.id, None)
+            self.spares.taken(node.id)
             launch.node = self._context.save_node(allocated(launch.node, held.request), launch.lock)
             launch.request = held.request
             self._put(held, place, launch.node)
@@ -426,28 +383,7 @@ class HeldRequests:
     def _forget(self, held: Held) -> None:
         for node_id in held.places.values():
             self._by_node.pop(node_id, None)
-            if node_id in self.launches:
-                self._spares[node_id] = self._context.clock.monotonic()
+        self.spares.add(held.places.values())
         self._held.pop(held.request.id, None)
         self._context.parts.claims.release(held.request.id)
         self._context.store.unlock(held.lock)
-
-    def _free(self, node: Node, lock: Lock) -> None:
-        try:
-            self._context.save_node(node.freed(), lock)
-        except (LockLost, RecordGone):
-            return
-        except StoreUnavailable:
-            log.warning("node %s stays reserved until its lock is gone", node.id)
-        self._context.store.unlock(lock)
-
-    def _remove(self, launch: Launch) -> None:
-        """Delete a node that nobody wants, its lock still held."""
-        context, lock = self._context, launch.lock
-        try:
-            node = context.save_node(launch.node.moved(NodeState.DELETING, at=context.clock.time()), lock)
-        except (LockLost, RecordGone):
-            self.launches.abandon(launch.node.id)
-            return
-        self.launches.abandon(node.id)
-        self._removals.begin_for_node(node, lock, lambda: context.store.delete_node(node, lock))

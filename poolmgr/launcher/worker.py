@@ -151,12 +151,14 @@ class ProviderWorker:
     def _work(self, now: float) -> float:
         context = self._context
         dues = [self._orders.look(now), self._facts.refresh(now)]
-        if not self._draining:
-            for desk in self._pools.values():
-                desk.publish(now)
         self._requests.advance(stopping=self._draining)
-        dues.append(float("inf") if self._draining else self._assignment.run(now))
-        dues.append(self._requests.remove_spares(now, short=self._assignment.short))
+        if not self._draining:
+            dues.append(self._assignment.run(now))
+            for (
+                desk
+            ) in self._pools.values():  # after the pass, which may have found that a request has to wait here
+                desk.publish(now)
+        dues.append(self._requests.spares.tend(now, short=self._assignment.short))
         dues.append(self._requests.launches.advance(now))
         dues.append(self._retirement.collect(now))
         dues.append(self._removals.advance(now))

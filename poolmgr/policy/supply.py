@@ -52,8 +52,8 @@ def shortfalls(
 ) -> dict[str, int]:
     """How many nodes each label lacks; labels that lack nothing are left out. `wanted`: by label, as of `demand`.
 
-    Counted as there, or coming: free ready nodes; nodes being built that no request wants, but those of the ids
-    `besides`; min-ready requests of anyone, whatever their state. One that failed counts until its maker has dealt
+    Counted as there, or coming, but for the ids `besides`: free ready nodes; nodes being built that no request
+    wants; min-ready requests of anyone, whatever their state. One that failed counts until its maker has dealt
     with it, which keeps a full pool from churning. A node whose request is gone counts as free already: of the two
     writes that end a min-ready request we may see the second one first (zookeeper.md 15.9). Labels that no
     registered pool offers are left out.
@@ -65,7 +65,7 @@ def shortfalls(
     coming.update(n.label for n in snapshot.strays() if n.id not in besides)
     offered = {label for pool in snapshot.pools() for label in pool.supported_labels}
     missing = {
-        name: count - len(snapshot.ready(name)) - coming[name]
+        name: count - sum(node.id not in besides for node in snapshot.ready(name)) - coming[name]
         for name, count in wanted.items()
         if name in offered
     }
@@ -73,7 +73,7 @@ def shortfalls(
 
 
 def kept(spares: Iterable[Node], wanted: Mapping[str, int], snapshot: Snapshot) -> set[str]:
-    """The ids of those `spares` (nodes being built that no request wants) that min-ready would have made anew.
+    """The ids of those `spares` (free, or being built for nobody) that min-ready would have made anew.
 
     `spares` in order of preference; the others had better go.
     """

@@ -87,6 +87,8 @@ def test_a_full_pool_does_not_churn(limit: str) -> None:
     site.run(seconds=3600, step=10.0)
     assert {n.id for n in site.nodes()} == there
     assert len(there) == (0 if limit == "broken" else 2)
+    with site.client.reading() as snapshot:
+        assert all(pool.paused is (limit != "broken") for pool in snapshot.pools())
     assert writes(processes) - before < 100
 
 
