@@ -22,7 +22,8 @@ Builds disk images with diskimage-builder when they are due, or asked for, and u
 
 It works in `images-dir` of the configuration, which must exist and which it shares with no other builder. SIGTERM and
 SIGINT stop it: builds are ended with all that they started, uploads broken off and tidied up, locks released. SIGHUP
-reads the configuration again (it also does so by itself when a file changes). SIGUSR2 logs what every thread is doing.
+reads the configuration again (it also does so by itself when a file changes). SIGUSR1 logs what every worker and thread
+is doing, SIGUSR2 logs DEBUG for ten minutes.
 Metrics go to STATSD_HOST:STATSD_PORT if either is set. Tables, health and the logs of builds are served over HTTP where
 `builder-webapp` says, else on port 8006.
 """

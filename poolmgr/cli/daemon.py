@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,15 +21,21 @@ from poolmgr.cli import logs
 from poolmgr.cli.commandline import print_error, seconds
 from poolmgr.config.load import load
 from poolmgr.config.settings import Settings
-from poolmgr.errors import PoolmgrError
+from poolmgr.errors import PoolmgrError, StoreError
 from poolmgr.observe.log import to_file
+from poolmgr.observe.loudness import Loudness
+from poolmgr.runtime.alarm import Alarm
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.runtime.daemon import PidFile, detach
-from poolmgr.runtime.signals import daemon_signals
+from poolmgr.runtime.signals import daemon_signals, log_dump, stacks
 
 DEFAULT_CONFIG = "/etc/nodepool/nodepool.yaml"
-#: Under systemd's TimeoutStopSec of 90 s, and enough for a cloud that is slow to answer.
-STOP_TIMEOUT = 60.0
+#: Well under systemd's TimeoutStopSec of 90 s, and enough for most of what is being launched.
+STOP_TIMEOUT = 30.0
+#: Seconds beyond the stop timeout after which a daemon that still has not stopped leaves all the same.
+OVERTIME = 10.0
+#: The same after a second signal.
+HURRY = 5.0
 
 
 class Daemon(Protocol):
@@ -43,7 +50,11 @@ class Daemon(Protocol):
     def stop(self, timeout: float) -> bool:
         """Whether all ended in time."""
 
-    def reload(self) -> None: ...
+    def hurry(self) -> None:
+        """Make a `stop` that is under way finish nothing more; from any thread."""
+
+    def reload(self) -> None:
+        """Read the files soon; from any thread, returns at once."""
 
     def dump(self) -> str: ...
 
@@ -100,46 +111,114 @@ def run(kind: Kind, args: argparse.Namespace) -> int:
     for name in ("config", "secure", "logconfig", "pidfile"):
         setattr(args, name, absolute(getattr(args, name)))  # detaching changes the directory
     try:
-        builder = kind.name == "builder"
-        kind.check(load(args.config, secure=args.secure, environ=os.environ, builder=builder).settings)
-        if args.foreground or args.debug:
+        if not (args.foreground or args.debug):
+            _check(kind, args)
+            return _detached(kind, args)
+        one = _Run(kind, args)
+        with one.signals():  # from here on, they are heard
+            _check(kind, args)
             logs.for_daemon(file=args.logconfig, debug=args.debug)
-            return serve(kind, args)
-        return _detached(kind, args)
+            return one.serve()
     except PoolmgrError as error:
         print_error(kind.prog, error)
         return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _check(kind: Kind, args: argparse.Namespace) -> None:
+    """Raises ConfigError when the configuration cannot be used."""
+    builder = kind.name == "builder"
+    kind.check(load(args.config, secure=args.secure, environ=os.environ, builder=builder).settings)
 
 
 def absolute(path: str | None) -> str | None:
     return None if path is None else str(Path(path).expanduser().absolute())
 
 
-def serve(kind: Kind, args: argparse.Namespace) -> int:
-    """Run until a signal. Raises ConfigError when the daemon cannot start."""
-    log, daemon = kind.log, kind.make(args)
-    stopping = threading.Event()
+class _Run:
+    """One run of a daemon, from the first signal that is heard to its exit code.
 
-    def stop() -> None:
-        if stopping.is_set():
-            log.warning("Told to stop for the second time: leaving at once")
+    `stop`, `reload`, `dump` and `louder` are called by the thread of the signals: none of them takes long.
+    """
+
+    def __init__(self, kind: Kind, args: argparse.Namespace) -> None:
+        clock = SystemClock()
+        self._kind = kind
+        self._args = args
+        self._daemon: Daemon | None = None
+        self._stopping = threading.Event()
+        self._told = 0  # how often to stop
+        self._loudness = Loudness(clock)
+        self._deadline = Alarm("deadline", self._too_late, clock)
+
+    def signals(self) -> AbstractContextManager[None]:
+        return daemon_signals(stop=self.stop, reload=self.reload, dump=self.dump, louder=self._loudness.begin)
+
+    def stop(self) -> None:
+        """The first time orderly, the second time in a hurry, the third time at once."""
+        self._told += 1
+        log, daemon = self._kind.log, self._daemon
+        if self._told == 1:
+            log.info("Stopping, in at most %g s", self._args.stop_timeout)
+            self._deadline.set(self._args.stop_timeout + OVERTIME)
+            self._stopping.set()
+            if daemon is not None:
+                daemon.interrupt()
+        elif self._told == 2:
+            log.warning("Told to stop for the second time: handing back what is in hand now")
+            self._deadline.set(HURRY)
+            if daemon is not None:
+                daemon.hurry()
+        else:
+            log.warning("Told to stop for the third time: leaving at once")
             os._exit(1)
-        log.info("Stopping, in at most %g s", args.stop_timeout)
-        stopping.set()
-        daemon.interrupt()
 
-    with daemon_signals(stop=stop, reload=daemon.reload, dump=daemon.dump):
-        log.info("Starting, process %d", os.getpid())  # from here on, signals are heard
+    def reload(self) -> None:
+        if self._daemon is not None:
+            self._daemon.reload()
+
+    def dump(self) -> str:
+        return stacks() if self._daemon is None else self._daemon.dump()
+
+    def serve(self) -> int:
+        """Run until told to stop; returns the exit code. Raises ConfigError when the daemon cannot start."""
+        log = self._kind.log
+        log.info("Starting, process %d", os.getpid())
+        daemon = self._kind.make(self._args)
+        self._daemon = daemon
+        if self._stopping.is_set():
+            daemon.interrupt()
         clean = False
         try:
-            daemon.start()
-            if not stopping.is_set():
-                log.info("%s %s is running, process %d", kind.name.title(), poolmgr.__version__, os.getpid())
-            stopping.wait()
+            self._start(daemon)
+            self._stopping.wait()
         finally:
-            clean = daemon.stop(args.stop_timeout)
-    log.log(logging.INFO if clean else logging.WARNING, "Stopped%s", "" if clean else ", not all in time")
-    return 0 if clean else 1
+            clean = daemon.stop(self._args.stop_timeout)
+            self._deadline.stop()
+            self._loudness.stop()
+        log.log(logging.INFO if clean else logging.WARNING, "Stopped%s", "" if clean else ", not all in time")
+        return 0 if clean else 1
+
+    def _start(self, daemon: Daemon) -> None:
+        if self._stopping.is_set():
+            return
+        try:
+            daemon.start()
+        except StoreError as error:
+            if not self._stopping.is_set():
+                raise
+            self._kind.log.info("Not started: %s", error)  # nobody wants it any more
+        if not self._stopping.is_set():
+            self._kind.log.info(
+                "%s %s is running, process %d", self._kind.name.title(), poolmgr.__version__, os.getpid()
+            )
+
+    def _too_late(self) -> None:
+        """Something hangs that should not: locks go with the session, the next launcher finds the rest."""
+        self._kind.log.error("Not stopped in time: leaving at once")
+        log_dump(stacks())
+        os._exit(1)
 
 
 def _detached(kind: Kind, args: argparse.Namespace) -> int:
@@ -150,7 +229,9 @@ def _detached(kind: Kind, args: argparse.Namespace) -> int:
     pidfile.write()
     try:
         logs.for_daemon(file=args.logconfig, debug=False, handler=handler)
-        return serve(kind, args)
+        one = _Run(kind, args)
+        with one.signals():
+            return one.serve()
     except PoolmgrError as error:
         kind.log.error("%s", error)
         return 1

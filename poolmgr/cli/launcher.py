@@ -17,7 +17,8 @@ Takes node requests from ZooKeeper and fulfils them with servers in OpenStack cl
   poolmgr-launcher                           detached, with pid file and log file
 
 SIGTERM and SIGINT stop it: nothing new is taken, launches in hand are handed back, locks released. SIGHUP reads the
-configuration again (it also does so by itself when a file changes). SIGUSR2 logs what every thread is doing.
+configuration again (it also does so by itself when a file changes). SIGUSR1 logs what every worker and thread is doing,
+SIGUSR2 logs DEBUG for ten minutes.
 Metrics go to STATSD_HOST:STATSD_PORT if either is set. Tables and health are served over HTTP where `webapp` says.
 """
 

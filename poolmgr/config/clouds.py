@@ -152,6 +152,11 @@ class Clouds:
         """The clouds.yaml that was read; None when there is none."""
         return self._files.clouds.file if self._files.clouds else None
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Every file that says something of clouds, or would if it existed: what to watch for changes."""
+        return self._files.places
+
     def names(self) -> tuple[str, ...]:
         """All clouds, in the order of the file; the one that the environment describes comes last."""
         names = [name for spot in self._sections([]) for name in spot.value]

@@ -26,6 +26,7 @@ class CloudFiles:
     secure: Document | None  # the same shape, kept apart for its secrets
     public: Document | None  # the site's vendor profiles
     searched: tuple[str, ...]
+    places: tuple[str, ...]  # where any of the three is or might appear
     home: str
     problems: tuple[Problem, ...] = ()
 
@@ -53,13 +54,15 @@ def find_cloud_files(
     secrets = list(_in_directories(directories, "secure"))
     secrets, more_problems = _with_named(environ, "OS_CLIENT_SECURE_FILE", secrets, home)
     secure = _first(secrets, strict)
-    public = _first(list(_in_directories(directories, "clouds-public")), strict)
+    publics = list(_in_directories(directories, "clouds-public"))
+    public = _first(publics, strict)
     found = [document for document in (clouds, secure, public) if document]
     return CloudFiles(
         clouds=clouds,
         secure=secure,
         public=public,
         searched=tuple(candidates),
+        places=tuple(dict.fromkeys((*candidates, *secrets, *publics))),
         home=home,
         problems=(*problems, *more_problems, *(p for document in found for p in document.problems)),
     )

@@ -1,13 +1,15 @@
 """Whether configuration files have changed, cheap enough to ask every second.
 
-Each change is told once, whether or not the new file is any good: a bad file is read, and complained about,
-once. A file that is away (an editor or a deployment is replacing it) is no change; its coming back is.
+Each change is told once, whether or not the new file is any good: a bad file is read, and complained about, once.
+A change is told when it has settled, that is when two looks in a row have seen the same: a file that is being written
+may be good YAML up to the middle. So a file that is away for a moment (an editor or a deployment replaces it) is no
+change, one that stays away is.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 _Stamp = tuple[
     int, int, int
@@ -17,25 +19,35 @@ _Stamp = tuple[
 class Watched:
     """Files as they were at the last look. Make it before reading them: what changes meanwhile is noticed."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Iterable[str]) -> None:
         self._paths = tuple(paths)
-        self._seen = self._stamps()
+        self._more: tuple[str, ...] = ()
+        self._told = self._last = self._stamps()
 
     def changed(self) -> bool:
-        """Whether a file was written or came back since this was last asked (or since the start)."""
+        """Whether a file has become another, came or went, since this was last told."""
         now = self._stamps()
-        changed = any(
-            stamp is not None and stamp != seen for stamp, seen in zip(now, self._seen, strict=True)
-        )
-        self._seen = now
-        return changed
+        settled, self._last = now == self._last, now
+        if not settled or now == self._told:
+            return False
+        self._told = now
+        return True
 
-    def forget(self) -> None:
-        """Have the next look tell a change: for a file that vanished between the look and the reading."""
-        self._seen = (None,) * len(self._paths)
+    def mark(self) -> None:
+        """They are about to be read, however they are: only what changes from now on is told."""
+        self._told = self._last = self._stamps()
 
-    def _stamps(self) -> tuple[_Stamp | None, ...]:
-        return tuple(_stamp(path) for path in self._paths)
+    def also(self, paths: Iterable[str]) -> None:
+        """Watch these too, in place of those that were named before."""
+        more = tuple(paths)
+        if more == self._more:
+            return
+        self._more = more
+        added = {path: _stamp(path) for path in more if path not in self._told}
+        self._told = {path: self._told.get(path, added.get(path)) for path in (*self._paths, *more)}
+
+    def _stamps(self) -> Mapping[str, _Stamp | None]:
+        return {path: _stamp(path) for path in (*self._paths, *self._more)}
 
 
 def _stamp(path: str) -> _Stamp | None:

@@ -72,7 +72,7 @@ class Fleet:
         self._failed: dict[str, str] = {}  # provider -> why it could not be started, to log changes only
         self._retry_at = float("inf")
         self._component: Component | None = None
-        self._never = threading.Event()
+        self._hurrying = threading.Event()
         self._janitor = Janitor(
             store, clock, tuning, claims=claims, new_id=new_id, labels=self._labels, limits=self._limits
         )
@@ -137,8 +137,8 @@ class Fleet:
         self._janitor.drain()
         for worker in self._workers.values():
             worker.drain()
-        while self._clock.monotonic() < finish_by and not all(w.idle for w in self._workers.values()):
-            self._pause(0.1)
+        while self._clock.monotonic() < finish_by and self._may_finish():
+            self._clock.wait(self._hurrying, 0.1)
         clean = True
         for worker in self._workers.values():
             left = began + timeout - self._clock.monotonic()
@@ -148,6 +148,10 @@ class Fleet:
         if self._component is not None:
             self._store.unregister(self._component)
         return clean
+
+    def hurry(self) -> None:
+        """Finish nothing more while stopping: hand back. From any thread."""
+        self._hurrying.set()
 
     def ready(self) -> str | None:
         """Why this launcher serves no requests now, None if it does, were it for one provider."""
@@ -170,8 +174,11 @@ class Fleet:
     def describe(self) -> str:
         return "\n".join(worker.describe() for worker in self._workers.values())
 
-    def _pause(self, seconds: float) -> None:
-        self._clock.wait(self._never, seconds)
+    def _may_finish(self) -> bool:
+        """Whether waiting may get something finished that is in hand."""
+        if self._hurrying.is_set() or not self._store.connected:
+            return False
+        return not all(worker.idle for worker in self._workers.values())
 
     def _labels(self) -> Mapping[str, Label]:
         return self._settings.labels

@@ -64,23 +64,33 @@ def stop_signals(stop: Callable[[], None]) -> AbstractContextManager[None]:
 
 
 def daemon_signals(
-    *, stop: Callable[[], None], reload: Callable[[], None], dump: Callable[[], str] | None = None
+    *,
+    stop: Callable[[], None],
+    reload: Callable[[], None],
+    louder: Callable[[], None],
+    dump: Callable[[], str] | None = None,
 ) -> AbstractContextManager[None]:
-    """For a daemon (cli-web.md 2).
+    """For a daemon. Unlike with the reference (cli-web.md 2) SIGUSR1 stops nothing.
 
-    SIGTERM, SIGINT and SIGUSR1 call `stop`, SIGHUP calls `reload`, SIGUSR2 logs what `dump` returns to
-    `nodepool.stack_dump` at DEBUG; by default the stacks of all threads.
+    SIGTERM and SIGINT call `stop`, SIGHUP calls `reload`, SIGUSR2 calls `louder`, SIGUSR1 logs what `dump` returns; by
+    default the stacks of all threads.
     """
     text = dump or stacks
     return handling(
         {
             signal.SIGTERM: stop,
             signal.SIGINT: stop,
-            signal.SIGUSR1: stop,
             signal.SIGHUP: reload,
-            signal.SIGUSR2: lambda: dump_log.debug("%s", text()),
+            signal.SIGUSR1: lambda: log_dump(text()),
+            signal.SIGUSR2: louder,
         }
     )
+
+
+def log_dump(text: str) -> None:
+    """Log `text` to `nodepool.stack_dump`: at DEBUG as the reference does, or so that it is seen all the same."""
+    level = logging.DEBUG if dump_log.isEnabledFor(logging.DEBUG) else logging.WARNING
+    dump_log.log(level, "%s", text)
 
 
 def stacks() -> str:

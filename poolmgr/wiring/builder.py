@@ -26,7 +26,14 @@ from poolmgr.runtime.signals import stacks
 from poolmgr.runtime.worker import Worker
 from poolmgr.store.api import Store
 from poolmgr.wiring.clouds import Connections
-from poolmgr.wiring.configuration import WATCH_INTERVAL, Configuration
+from poolmgr.wiring.configuration import (
+    REPORT_INTERVAL,
+    WATCH_INTERVAL,
+    Configuration,
+    ReloadFacts,
+    RestartKeys,
+    follow_zookeeper,
+)
 from poolmgr.wiring.identity import new_id
 from poolmgr.wiring.image_clouds import ImageClouds
 from poolmgr.wiring.store import open_store
@@ -37,11 +44,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: As in `wiring.launcher`; `images-dir` is kept as it was by `BuilderDaemon` itself.
+RESTART_KEYS = (
+    "zookeeper-tls",
+    "zookeeper-timeout",
+    "zookeeper-servers: chroot",
+    "builder-webapp",
+    "statsd-escape",
+)
+
 
 class BuilderDaemon:
     """A whole builder in this process: configuration, images directory, store, connections, workers, web server.
 
-    `start`, `stop`, `reload` and `dump` are called from the main thread. `store` None: as the configuration says.
+    `start` and `stop` are called from the main thread. `store` None: as the configuration says.
     `upload_workers` goes for a configuration without `max-parallel-uploads`; None: no limit then.
     """
 
@@ -75,6 +91,9 @@ class BuilderDaemon:
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # settings and providers are changed by one thread at a time
         self._configuration = Configuration(config_path, secure_path, environ, self._clock, builder=True)
+        self._restart_keys = RestartKeys(self._settings, RESTART_KEYS)
+        self._reload_wanted = threading.Event()
+        self._next_report = 0.0
         self._watcher = Worker("watcher", self._watch, self._clock, retry_after=WATCH_INTERVAL)
 
     def start(self) -> None:
@@ -83,6 +102,7 @@ class BuilderDaemon:
         Raises ConfigError. Waits for a ZooKeeper that is away.
         """
         settings = self._settings = self._with_options(self._configuration.read())
+        self._restart_keys = RestartKeys(settings, RESTART_KEYS)
         directory = images_dir_of(settings)
         self._directory = ImagesDirLock(directory)
         builder_id = read_builder_id(directory, new_id)
@@ -133,22 +153,39 @@ class BuilderDaemon:
             self._directory.release()
         return clean
 
+    def hurry(self) -> None:
+        """Nothing is finished at a stop anyway: builds are ended, uploads broken off."""
+
     def reload(self) -> None:
-        """Read the files now. A bad one changes nothing, and is complained about once."""
+        """Have the files read, soon; from any thread. A bad one changes nothing, and is complained about once."""
+        self._reload_wanted.set()
+        self._watcher.wake.set()
+
+    def _reload_now(self) -> None:
+        self._reload_wanted.clear()
         with self._lock:
             if self._crew is None or self._providers is None or self._stopping.is_set():
                 return
             settings = self._configuration.read_again()
+            self._next_report = 0.0
             if settings is None:
                 return
+            assert self._store is not None  # the crew has it
+            follow_zookeeper(self._store, self._settings, settings)
             self._settings = self._with_options(self._with_old_place(settings))
             self._crew.apply(providers=self._providers.apply(self._settings))
             log.info("configuration loaded from %s", self._configuration.path)
+            self._restart_keys.look(settings)
 
     def dump(self) -> str:
         """The state of each worker and the stack of each thread, as text."""
         crew = self._crew.describe() if self._crew else "not started"
-        return f"{crew}\n{stacks()}"
+        return f"{crew}\n{self._configuration.facts.text()}\n{stacks()}"
+
+    @property
+    def reload_facts(self) -> ReloadFacts:
+        """Which configuration counts, and whether the last attempt to read another failed. From any thread."""
+        return self._configuration.facts
 
     def ready(self) -> str | None:
         """Why images are not taken care of now, None if they are. From any thread."""
@@ -164,12 +201,19 @@ class BuilderDaemon:
         return self._crew.live() if self._crew and not self._stopping.is_set() else None
 
     def _watch(self) -> float:
-        if self._configuration.changed():
-            self.reload()
+        if self._configuration.changed() or self._reload_wanted.is_set():
+            self._reload_now()
+        self._report()
         with self._lock:
             if self._crew and self._providers and not self._stopping.is_set() and self._providers.tick():
                 self._crew.apply(providers=True)
         return WATCH_INTERVAL
+
+    def _report(self) -> None:
+        now = self._clock.monotonic()
+        if self._stats is not None and now >= self._next_report:
+            self._next_report = now + REPORT_INTERVAL
+            self._stats.reload_failed("builder", socket.gethostname(), self._configuration.facts.failed)
 
     # Settings
 

@@ -22,7 +22,14 @@ from poolmgr.runtime.signals import stacks
 from poolmgr.runtime.worker import Worker
 from poolmgr.store.api import Store
 from poolmgr.wiring.clouds import Connections, cloud_settings
-from poolmgr.wiring.configuration import WATCH_INTERVAL, Configuration
+from poolmgr.wiring.configuration import (
+    REPORT_INTERVAL,
+    WATCH_INTERVAL,
+    Configuration,
+    ReloadFacts,
+    RestartKeys,
+    follow_zookeeper,
+)
 from poolmgr.wiring.identity import new_id
 from poolmgr.wiring.store import open_store
 from poolmgr.wiring.web import WEB_STOP_TIMEOUT, DaemonSource, serve_web
@@ -32,11 +39,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The part of the time for a stop that is the fleet's; the rest is for the web server and for the end of the session.
+FLEET_SHARE = 0.8
+#: Keys of a changed file that count only from the next start on; see `configuration.restart_needed`.
+RESTART_KEYS = (
+    "zookeeper-tls",
+    "zookeeper-timeout",
+    "zookeeper-servers: chroot",
+    "webapp",
+    "statsd-escape",
+)
+
 
 class LauncherDaemon:
     """A whole launcher in this process: configuration, store, workers.
 
-    `start`, `stop`, `reload` and `dump` are called from the main thread. `store` None: as the configuration says.
+    `start` and `stop` are called from the main thread. `store` None: as the configuration says.
     `webapp`: serve tables and health over HTTP.
     """
 
@@ -65,6 +83,9 @@ class LauncherDaemon:
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # the fleet is changed by one thread at a time
         self._configuration = Configuration(config_path, secure_path, environ, self._clock)
+        self._restart_keys = RestartKeys(self._settings, RESTART_KEYS)
+        self._reload_wanted = threading.Event()
+        self._next_report = 0.0
         self._watcher = Worker("watcher", self._watch, self._clock, retry_after=WATCH_INTERVAL)
 
     def start(self) -> None:
@@ -73,6 +94,7 @@ class LauncherDaemon:
         Raises ConfigError. Waits for a ZooKeeper that is away.
         """
         settings = self._settings = self._configuration.read()
+        self._restart_keys = RestartKeys(settings, RESTART_KEYS)
         self._stats = stats_from(self._environ, escape_all=settings.statsd_escape, clock=self._clock)
         if self._store is None:
             self._store = open_store(settings)
@@ -109,7 +131,7 @@ class LauncherDaemon:
         clean = self._watcher.join(2.0)
         if self._fleet is not None:
             with self._lock:
-                clean = self._fleet.stop(timeout) and clean
+                clean = self._fleet.stop(timeout * FLEET_SHARE) and clean
         if self._web is not None:
             clean = self._web.stop(WEB_STOP_TIMEOUT) and clean
         if self._store is not None:
@@ -118,21 +140,41 @@ class LauncherDaemon:
             self._stats.close()
         return clean
 
+    def hurry(self) -> None:
+        """Have a `stop` that is under way hand back what is in hand; from any thread."""
+        fleet = self._fleet
+        if fleet is not None:
+            fleet.hurry()
+
     def reload(self) -> None:
-        """Read the files now. A bad one changes nothing, and is complained about once."""
+        """Have the files read, soon; from any thread. A bad one changes nothing, and is complained about once."""
+        self._reload_wanted.set()
+        self._watcher.wake.set()
+
+    def _reload_now(self) -> None:
+        self._reload_wanted.clear()
         with self._lock:
             if self._fleet is None or self._stopping.is_set():
                 return
             settings = self._configuration.read_again()
+            self._next_report = 0.0
             if settings is not None:
+                assert self._store is not None  # the fleet has it
+                follow_zookeeper(self._store, self._settings, settings)
                 self._settings = settings
                 self._fleet.apply(settings)
                 log.info("configuration loaded from %s", self._configuration.path)
+                self._restart_keys.look(settings)
 
     def dump(self) -> str:
         """The state of each worker and the stack of each thread, as text."""
         fleet = self._fleet.describe() if self._fleet else "not started"
-        return f"{fleet}\n{stacks()}"
+        return f"{fleet}\n{self._configuration.facts.text()}\n{stacks()}"
+
+    @property
+    def reload_facts(self) -> ReloadFacts:
+        """Which configuration counts, and whether the last attempt to read another failed. From any thread."""
+        return self._configuration.facts
 
     def ready(self) -> str | None:
         """Why no requests are served now, None if they are. From any thread."""
@@ -152,12 +194,19 @@ class LauncherDaemon:
         return serve_web(source, self._clock, place, fqdn=socket.getfqdn(), setting="webapp")
 
     def _watch(self) -> float:
-        if self._configuration.changed():
-            self.reload()
+        if self._configuration.changed() or self._reload_wanted.is_set():
+            self._reload_now()
+        self._report()
         with self._lock:
             if self._fleet is not None and not self._stopping.is_set():
                 self._fleet.tick()
         return WATCH_INTERVAL
+
+    def _report(self) -> None:
+        now = self._clock.monotonic()
+        if self._stats is not None and now >= self._next_report:
+            self._next_report = now + REPORT_INTERVAL
+            self._stats.reload_failed("launcher", socket.gethostname(), self._configuration.facts.failed)
 
     def _parts_for(self, provider: OpenStackProvider) -> tuple[object, Callable[[], Parts]]:
         """What identifies the provider's connection to its cloud, and how to make it. Raises ConfigError."""

@@ -1,12 +1,14 @@
 """`poolmgr-launcher` as a process: start, signals, stop, detaching, its web server."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -80,7 +82,7 @@ def place(tmp_path, zookeeper_hosts):
     made.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_orderly_and_leaves_no_component(place, number):
     process = place.start("-f")
     place.says("is running")
@@ -127,15 +129,48 @@ def test_a_configuration_that_cannot_be_used_is_told_line_by_line(place):
     assert not any("Traceback" in line for line in lines)
 
 
-def test_sighup_reads_the_configuration_again_and_sigusr2_dumps(place):
+def test_sighup_reads_the_configuration_again_and_sigusr1_dumps(place):
     process = place.start("-f", "--no-webapp")
     place.says("is running")
     process.send_signal(signal.SIGHUP)
     place.says("configuration loaded")
-    process.send_signal(signal.SIGUSR2)
-    place.says("nodepool.stack_dump")
+    process.send_signal(signal.SIGUSR1)
+    place.says("nodepool.stack_dump: Thread: ")
+    place.says(f"configuration: {place.config} (")
     process.terminate()
     assert process.wait(60) == 0
+
+
+def test_sigusr2_logs_debug_from_then_on(place):
+    process = place.start("-f", "--no-webapp")
+    place.says("is running")
+    assert " DEBUG " not in place.log.read_text()
+    process.send_signal(signal.SIGUSR2)
+    place.says("Log level DEBUG for 10 minutes")
+    process.send_signal(signal.SIGUSR2)
+    place.says("Log level DEBUG for another 10 minutes")
+    process.terminate()
+    assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("said", ["", "Starting"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_can_be_stopped_while_it_starts(place, number, said):
+    process = place.start("-d", "--no-webapp")
+    if said:
+        place.says(said)
+    else:
+        eventually(lambda: heard(process.pid))
+    process.send_signal(number)
+    assert process.wait(60) == 0, place.log.read_text()
+    assert "Traceback" not in place.log.read_text()
+
+
+def heard(pid):
+    """Whether the process has handlers of its own: that for SIGHUP comes after those that stop it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (caught,) = re.findall(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return int(caught, 16) >> (signal.SIGHUP - 1) & 1
 
 
 def test_a_bad_configuration_on_reload_is_told_and_the_old_one_stays(place):
@@ -143,6 +178,10 @@ def test_a_bad_configuration_on_reload_is_told_and_the_old_one_stays(place):
     place.says("is running")
     place.config.write_text(place.config.read_text() + "labels: 3\n")
     place.says("old one stays")
+    place.says("nodepool.yaml:4:9: error: labels")
+    process.send_signal(signal.SIGUSR1)
+    place.says("the last reload failed (")
+    assert place.log.read_text().count("the configuration is unusable") == 1
     process.terminate()
     assert process.wait(60) == 0
 

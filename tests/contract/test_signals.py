@@ -17,17 +17,17 @@ def ignore() -> None:
     pass
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_daemon_stops_on_what_a_supervisor_or_a_person_sends(number):
     stopped = threading.Event()
-    with daemon_signals(stop=stopped.set, reload=ignore):
+    with daemon_signals(stop=stopped.set, reload=ignore, louder=ignore):
         signal.raise_signal(number)
         assert stopped.wait(PATIENCE)
 
 
 def test_a_daemon_reloads_on_sighup_and_goes_on():
     reloaded, stopped = threading.Event(), threading.Event()
-    with daemon_signals(stop=stopped.set, reload=reloaded.set):
+    with daemon_signals(stop=stopped.set, reload=reloaded.set, louder=ignore):
         signal.raise_signal(signal.SIGHUP)
         assert reloaded.wait(PATIENCE)
         assert not stopped.is_set()
@@ -39,7 +39,7 @@ def test_a_failed_reload_leaves_the_daemon_stoppable(caplog):
     def fail() -> None:
         raise ValueError("bad file")
 
-    with daemon_signals(stop=stopped.set, reload=fail):
+    with daemon_signals(stop=stopped.set, reload=fail, louder=ignore):
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGTERM)
         assert stopped.wait(PATIENCE)
@@ -78,16 +78,16 @@ def test_what_was_before_returns_and_no_thread_stays():
     assert threading.active_count() == threads
 
 
-def test_sigusr2_dumps_the_stacks_of_all_threads(caplog):
+def test_sigusr1_dumps_the_stacks_of_all_threads(caplog):
     release = threading.Event()
     waiting = threading.Thread(target=release.wait, args=(PATIENCE,), name="north-worker", daemon=True)
     waiting.start()
     try:
         with (
             caplog.at_level(logging.DEBUG, "nodepool.stack_dump"),
-            daemon_signals(stop=ignore, reload=ignore),
+            daemon_signals(stop=ignore, reload=ignore, louder=ignore),
         ):
-            signal.raise_signal(signal.SIGUSR2)
+            signal.raise_signal(signal.SIGUSR1)
     finally:
         release.set()
         waiting.join()
@@ -97,12 +97,29 @@ def test_sigusr2_dumps_the_stacks_of_all_threads(caplog):
     assert "MainThread" in record.getMessage()
 
 
+def test_a_dump_is_seen_even_where_the_log_keeps_debug_back(caplog):
+    with (
+        caplog.at_level(logging.WARNING, "nodepool.stack_dump"),
+        daemon_signals(stop=ignore, reload=ignore, louder=ignore),
+    ):
+        signal.raise_signal(signal.SIGUSR1)
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+
+
+def test_sigusr2_makes_it_louder():
+    louder = threading.Event()
+    with daemon_signals(stop=ignore, reload=ignore, louder=louder.set):
+        signal.raise_signal(signal.SIGUSR2)
+        assert louder.wait(PATIENCE)
+
+
 def test_a_daemon_may_add_to_the_dump(caplog):
     with (
         caplog.at_level(logging.DEBUG, "nodepool.stack_dump"),
-        daemon_signals(stop=ignore, reload=ignore, dump=lambda: "north: 3 launches"),
+        daemon_signals(stop=ignore, reload=ignore, louder=ignore, dump=lambda: "north: 3 launches"),
     ):
-        signal.raise_signal(signal.SIGUSR2)
+        signal.raise_signal(signal.SIGUSR1)
     assert caplog.messages == ["north: 3 launches"]
 
 
