@@ -57,7 +57,7 @@ def provider_row(snapshot: Snapshot, provider: str, *, now: float, nodes: int, s
     mode = stands.mode.value
     if status is not None and owned and status.mode is ProviderMode.DRAINING:
         mode = status.mode.value  # perhaps because its configuration is gone
-    elif not served and not owned:
+    elif not served and not owned and not stands.closed:
         mode = UNSERVED
     return {
         "provider": provider,
@@ -92,7 +92,7 @@ def notices(rows: Sequence[Row], *, now: float) -> list[str]:
             lines.append(
                 f"no running launcher has provider {row['provider']}, of which {row['nodes']} nodes are left"
             )
-        elif row["mode"] != ProviderMode.RUNNING.value or row["max_servers"] is not None:
+        if row["mode"] not in (ProviderMode.RUNNING.value, UNSERVED) or row["max_servers"] is not None:
             lines.append(order_text(row, now=now))
         lines.extend(f"provider {row['provider']}: {alarm}" for alarm in row["alarms"])
     return lines
@@ -100,7 +100,8 @@ def notices(rows: Sequence[Row], *, now: float) -> list[str]:
 
 def order_text(row: Row, *, now: float) -> str:
     """What stands for the provider of `row`, as a sentence without its full stop."""
-    text = f"provider {row['provider']} is {row['mode']}"
+    mode = ProviderMode.RUNNING.value if row["mode"] == UNSERVED else row["mode"]
+    text = f"provider {row['provider']} is {mode}"
     if row["max_servers"] is not None:
         text += f", with at most {row['max_servers']} servers"
     if row["until"] is not None:

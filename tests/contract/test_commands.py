@@ -11,6 +11,7 @@ import pytest
 from poolmgr.cli import main
 from poolmgr.config.load import load
 from poolmgr.model.cloud_image import ImageOwner
+from poolmgr.model.fleet import ProviderMode
 from poolmgr.model.image import Build, BuildState, Upload, UploadState
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest
@@ -180,6 +181,117 @@ def test_info_tells_what_a_provider_has(place):
     assert f"| {node.id} | srv-1 " in output
     facts = json.loads(place.run("info", "south", "--json")[0])
     assert facts == {"provider": "south", "images": [], "nodes": [], "facts": []}
+
+
+PROVIDERS = """\
+labels: [{name: debian}]
+providers:
+- {name: north, cloud: north, pools: [{name: a, max-servers: 5}, {name: b, max-servers: 3}]}
+- {name: south, cloud: south}
+"""
+
+
+@pytest.fixture
+def providers(place):
+    with place.config.open("a") as config:
+        config.write(PROVIDERS)
+    return place
+
+
+def ordered(place, provider="north"):
+    return eventually(lambda: order_of(place, provider))
+
+
+def order_of(place, provider):
+    with place.store.reading() as snapshot:
+        return snapshot.provider_order(provider)
+
+
+def test_a_provider_is_paused_for_a_while_and_resumed(providers):
+    output, errors = providers.run("provider", "pause", "north", "--for", "2h", "--reason", "maintenance")
+    order = ordered(providers)
+    assert (order.mode, order.reason) == (ProviderMode.PAUSED, "maintenance")
+    assert order.until - order.since == 7200
+    assert "@" in order.by
+    assert output == f"provider north is paused, for 00:02:00:00 more, by {order.by}: maintenance\n"
+    assert errors == ""
+    (row,) = [
+        r for r in json.loads(providers.run("provider", "list", "--json")[0]) if r["provider"] == "north"
+    ]
+    assert (row["mode"], row["until"], row["reason"]) == ("paused", order.until, "maintenance")
+    assert "provider north is paused" in providers.run("list")[1]  # its table is for scripts
+    assert json.loads(providers.run("list", "--json")[0]) == []
+    assert "provider north is paused" in providers.run("info", "north")[0]
+    assert providers.run("provider", "resume", "north") == ("provider north runs as configured\n", "")
+    eventually(lambda: order_of(providers, "north") is None)
+    assert providers.run("provider", "resume", "north") == ("", "nothing was ordered for provider north\n")
+    assert providers.run("list")[1] == ""
+
+
+def test_an_order_takes_the_place_of_another_and_says_so(providers):
+    providers.run("provider", "pause", "north")
+    ordered(providers)
+    errors = providers.run("provider", "drain", "north")[1]
+    assert errors.startswith("it was paused before by ")
+    eventually(lambda: order_of(providers, "north").mode is ProviderMode.DRAINING)
+
+
+def test_a_limit_is_told_where_it_changes_nothing(providers):
+    output, errors = providers.run("provider", "limit", "north", "--max-servers", "3")
+    assert output.startswith("provider north is running, with at most 3 servers, by ")
+    assert errors == ""
+    errors = providers.run("provider", "resume", "north", "--max-servers", "9")[1]
+    assert "max-servers of north is 8 in this configuration: the smaller number counts" in errors
+    eventually(lambda: order_of(providers, "north").max_servers == 9)
+    errors = providers.run("provider", "pause", "north", "--max-servers", "3")[1]
+    assert "while it is paused it launches nothing" in errors
+
+
+def test_a_limit_does_not_end_a_pause_unawares(providers):
+    providers.run("provider", "pause", "north")
+    ordered(providers)
+    errors = providers.run("provider", "limit", "north", "--max-servers", "3", code=1)[1]
+    assert "provider north is paused, and a limit would end that; `poolmgr provider resume north" in errors
+    assert order_of(providers, "north").mode is ProviderMode.PAUSED
+
+
+@pytest.mark.parametrize("action", ["pause", "drain", "resume"])
+def test_an_unknown_provider_is_refused_with_the_nearest(providers, action):
+    errors = providers.run("provider", action, "nroth", code=1)[1]
+    assert "there is no provider nroth" in errors
+    assert "there are north, south; did you mean north?" in errors
+    assert "--force" in errors
+    assert order_of(providers, "nroth") is None
+
+
+def test_a_provider_of_another_file_can_be_ordered_by_force(providers):
+    providers.run("provider", "pause", "elsewhere", "--force")
+    assert ordered(providers, "elsewhere").mode is ProviderMode.PAUSED
+    providers.run("provider", "resume", "elsewhere")
+    eventually(lambda: order_of(providers, "elsewhere") is None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["provider"],
+        ["provider", "pause"],
+        ["provider", "pause", "north", "--for", "soon"],
+        ["provider", "pause", "north", "--max-servers", "-1"],
+        ["provider", "limit", "north"],
+    ],
+)
+def test_a_wrong_order_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as error:
+        main.main(arguments)
+    assert error.value.code == 2
+
+
+def test_resuming_for_a_while_makes_no_sense(providers):
+    assert (
+        "--for goes with --max-servers"
+        in providers.run("provider", "resume", "north", "--for", "2h", code=1)[1]
+    )
 
 
 def test_a_zookeeper_that_is_away_is_one_line_soon(place):
