@@ -226,6 +226,16 @@ class StaticPool:
     node_attributes: Mapping[str, Any] | None = None
     nodes: tuple[StaticNode, ...] = ()
 
+    @property
+    def labels(self) -> frozenset[str]:
+        """Those that any of its nodes has."""
+        return frozenset(label for node in self.nodes for label in node.labels)
+
+    @property
+    def disabled(self) -> bool:
+        """Whether `max-servers` is 0 or less; above that it means nothing here."""
+        return self.limits.get("instances", 1) <= 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class StaticProvider:

@@ -64,7 +64,7 @@ class PoolDesk:
         if self._component is None:
             self._component = store.register(wanted)
         else:
-            self._component = store.update_component(_with_place(wanted, self._component))
+            self._component = store.update_component(with_place(wanted, self._component))
 
     def withdraw(self) -> None:
         if self._component is not None:
@@ -188,7 +188,8 @@ class PoolDesk:
         )
 
 
-def _with_place(wanted: Component, registered: Component) -> Component:
+def with_place(wanted: Component, registered: Component) -> Component:
+    """`registered` with what `wanted` says of a pool."""
     return replace(
         registered,
         supported_labels=wanted.supported_labels,

@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 
-from poolmgr.errors import BadRecord, LockBusy, LockLost, RecordGone, StoreError
+from poolmgr.errors import BadRecord, LockBusy, RecordGone, StoreError
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.listings import Round
+from poolmgr.launcher.orphans import Orphans
 from poolmgr.launcher.removals import Removals
 from poolmgr.model.fleet import ProviderMode
 from poolmgr.model.node import GARBAGE_WHEN_UNLOCKED, Node, NodeState
-from poolmgr.model.request import RequestState
-from poolmgr.model.snapshot import Snapshot
 from poolmgr.policy import leaks, retire
 from poolmgr.policy.orders import to_drain
 from poolmgr.store.api import Lock
@@ -34,6 +33,7 @@ class Retirement:
     def __init__(self, context: Context, removals: Removals, room_made: Callable[[], None]) -> None:
         self._context = context
         self._removals = removals
+        self._orphans = Orphans(context)
         self._room_made = room_made
         self._not_before: dict[str, float] = {}  # node id -> when to try again (someone had it locked)
         self._next_ageing = 0.0
@@ -47,7 +47,6 @@ class Retirement:
         with self._context.store.reading() as snapshot:
             garbage = [n for n in snapshot.garbage(self._context.name) if n.id not in self._removals]
             drained = list(to_drain(snapshot, self._context.name)) if self._draining else []
-            orphans = [n for n in snapshot.promised(self._context.name) if _is_orphan(n, snapshot)]
         due = float("inf")
         begun = 0
         going: list[tuple[Node, Collection[NodeState]]] = [(node, GARBAGE_WHEN_UNLOCKED) for node in garbage]
@@ -60,8 +59,7 @@ class Retirement:
             else:
                 begun += 1
                 self._delete(node, states, now)
-        for node in orphans:
-            self._free_orphan(node, now)
+        self._orphans.free_all(now)
         if len(self._not_before) > 1000:
             self._not_before = {k: v for k, v in self._not_before.items() if v > now}
         return due
@@ -106,35 +104,6 @@ class Retirement:
             log.warning("node %s cannot be read: %s", node.id, error)
             self._not_before[node.id] = now + 60.0
         return None
-
-    def _free_orphan(self, node: Node, now: float) -> None:
-        """A ready node whose request is gone belongs to nobody (launcher.md 11.1)."""
-        context = self._context
-        if now < self._not_before.get(node.id, 0.0):
-            return
-        locked = self._lock(node, now)
-        if locked is None:
-            return
-        lock, fresh = locked
-        self._not_before[node.id] = now + 2.0  # if it cannot be freed now, not again in every cycle
-        try:
-            if fresh.state is NodeState.READY and fresh.allocated_to and self._abandoned(fresh.allocated_to):
-                context.save_node(fresh.freed(), lock)
-                log.info("[node: %s] is free again: its request is gone", node.id)
-        except (LockLost, RecordGone):
-            pass
-        finally:
-            context.store.unlock(lock)
-
-    def _abandoned(self, request_id: str) -> bool:
-        """Read past the cache: a fulfilled request that still exists keeps its nodes (zookeeper.md 15.2)."""
-        try:
-            request = self._context.store.read_request(request_id)
-        except RecordGone:
-            return True
-        except BadRecord:
-            return False
-        return request.state in (RequestState.REQUESTED, RequestState.FAILED)
 
     # Sweeps
 
@@ -185,11 +154,3 @@ class Retirement:
         for node in nodes:
             log.warning("[node: %s] its server %s is gone or broken", node.id, node.external_id)
             self._delete(node, (NodeState.READY,), now)
-
-
-def _is_orphan(node: Node, snapshot: Snapshot) -> bool:
-    """Whether its request seems gone or does not mean it any more, and nobody has it locked."""
-    if snapshot.node_locked(node.id):
-        return False
-    request = snapshot.request(node.allocated_to or "")
-    return request is None or request.state in (RequestState.REQUESTED, RequestState.FAILED)

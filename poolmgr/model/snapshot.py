@@ -29,6 +29,7 @@ class Snapshot:
         self._nodes_by_provider: dict[str, dict[str, Node]] = {}
         self._nodes_by_state: dict[tuple[str, NodeState], dict[str, Node]] = {}  # (provider, state)
         self._nodes_by_request: dict[str, dict[str, Node]] = {}
+        self._nodes_by_host: dict[str, dict[str, Node]] = {}  # by hostname; servers in clouds have none
         self._use: dict[tuple[str, str | None], dict[str, float]] = {}  # (provider, pool; None: all pools)
         self._use_by_tenant: dict[str, dict[str, float]] = {}
         self._nodes_by_tenant: dict[str, int] = {}  # how many
@@ -76,6 +77,10 @@ class Snapshot:
     def nodes_for(self, request_id: str) -> Collection[Node]:
         """Nodes whose `allocated_to` is this request."""
         return self._nodes_by_request.get(request_id, {}).values()
+
+    def at_host(self, hostname: str) -> Collection[Node]:
+        """Nodes of all providers whose record has this `hostname`: those of a static host."""
+        return self._nodes_by_host.get(hostname, {}).values()
 
     def use(self, provider: str, pool: str | None = None) -> Resources:
         """The sum of `resources` of the provider's nodes in every state, of one pool if given."""
@@ -245,6 +250,8 @@ class Snapshot:
         self._nodes_by_tenant[tenant] = self._nodes_by_tenant.get(tenant, 0) + 1
         self._nodes_by_provider.setdefault(provider, {})[node.id] = node
         self._nodes_by_state.setdefault((provider, node.state), {})[node.id] = node
+        if node.hostname:
+            self._nodes_by_host.setdefault(node.hostname, {})[node.id] = node
         if node.image_id:
             self._nodes_by_image.setdefault(node.image_id, {})[node.id] = node
         if node.allocated_to:
@@ -276,6 +283,7 @@ class Snapshot:
         _remove(self._promised, provider, node_id)
         _remove(self._garbage, provider, node_id)
         _remove(self._nodes_by_image, old.image_id, node_id)
+        _remove(self._nodes_by_host, old.hostname, node_id)
         self._account(old, -1)
         _remove(self._nodes_by_request, old.allocated_to, node_id)
         for label in old.labels:

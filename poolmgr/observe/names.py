@@ -4,8 +4,9 @@ Names under `nodepool.` and `<prefix>.` are the reference's (metrics.md 2 and 5)
 query them. What it never sent is under `poolmgr.`.
 
 Values that fill a name's parts stay as they are, dots included, as the reference sends them; `requestor`,
-`tenant` and `resource` lose their dots and colons, again as there. Characters that no statsd line can hold
-(colon, bar, white space, anything beyond ASCII) become `_` everywhere: the reference sends such lines broken.
+`tenant` and `resource` lose their dots and colons, again as there, and `host` does, which is ours. Characters
+that no statsd line can hold (colon, bar, white space, anything beyond ASCII) become `_` everywhere: the reference
+sends such lines broken.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from string import Formatter
 
 _UNSENDABLE = re.compile(r"[^!-9;-{}~]")  # all but printable ASCII without colon and bar
-_ALWAYS_ESCAPED = frozenset({"requestor", "tenant", "resource"})
+_ALWAYS_ESCAPED = frozenset({"requestor", "tenant", "resource", "host"})
 _NEVER_ESCAPED = frozenset({"prefix", "result", "queue"})  # dots in these are levels on purpose
 
 
@@ -90,6 +91,14 @@ DEFERRED = Metric(
     "poolmgr.provider.{provider}.pool.{pool}.deferred.{reason}",
     _GAUGE,
     "requests the pool lets wait, by reason",
+)
+HOSTS_DOWN = Metric(
+    "poolmgr.provider.{provider}.hosts_down", _GAUGE, "hosts of a static provider that cannot be reached"
+)
+HOST_DOWN = Metric(
+    "poolmgr.provider.{provider}.host.{host}.down",
+    _GAUGE,
+    "1 while a host of a static provider cannot be reached, or has other keys than configured",
 )
 CYCLE = Metric("poolmgr.provider.{provider}.cycle", _TIMER, "one cycle of the provider's worker")
 

@@ -83,6 +83,9 @@ class Stats(Protocol):
     def request_finished(self, outcome: str, seconds: float) -> None:
         """A request ended as `fulfilled` or `failed`, so long after its creation."""
 
+    def static_hosts(self, provider: str, up: Mapping[str, bool]) -> None:
+        """Which hosts of a static provider are up, by name."""
+
     def api_call(self, prefix: str, call: ApiCall) -> None:
         """A call of a cloud's API ended. `prefix` is that of `api_prefix`."""
 
@@ -150,6 +153,8 @@ class NullStats:
     def leaked(self, provider: str, kind: str, count: int = 1) -> None: ...
 
     def request_finished(self, outcome: str, seconds: float) -> None: ...
+
+    def static_hosts(self, provider: str, up: Mapping[str, bool]) -> None: ...
 
     def api_call(self, prefix: str, call: ApiCall) -> None: ...
 
@@ -281,6 +286,13 @@ class StatsdStats:
 
     def request_finished(self, outcome: str, seconds: float) -> None:
         self._send(self._lines(names.REQUEST_FINISHED, seconds, outcome=outcome))
+
+    def static_hosts(self, provider: str, up: Mapping[str, bool]) -> None:
+        down = sum(not each for each in up.values())
+        lines = self._lines(names.HOSTS_DOWN, down, provider=provider)
+        for host, is_up in up.items():
+            lines += self._lines(names.HOST_DOWN, 0 if is_up else 1, provider=provider, host=host)
+        self._send_gauges(f"hosts {provider}", lines)
 
     def api_call(self, prefix: str, call: ApiCall) -> None:
         parts = {

@@ -67,6 +67,7 @@ class PoolFacts:
     disabled: bool = False
     capacity: Capacity = field(default_factory=Capacity)
     launches_left: float = float("inf")  # by max-concurrency; while there is any, a request is taken whole
+    only_ready: bool = False  # nothing is launched here, ever: what it has is handed out
     launching_forbidden: bool = False  # max-concurrency 0: nothing is taken at all, ready nodes neither
     closed: str | None = None  # why it takes nothing at all for now, ready nodes neither: an operator's order
     paused: str | None = None  # why nothing may be launched now (quota error, stopping, cloud away)
@@ -141,6 +142,8 @@ def _refusal(request: NodeRequest, pool: PoolFacts) -> Decline | None:
             return Decline("label")
     if not request.labels:
         return Decline("empty")
+    if pool.only_ready and (request.is_min_ready or not request.reuse):
+        return Decline("only-ready")
     if pool.closed:
         return None  # perhaps it is closed just to mend what else would be held against the request
     if any(pool.labels[label].broken for label in request.labels):

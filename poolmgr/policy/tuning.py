@@ -59,6 +59,14 @@ class Tuning:
     lost_request_grace: float = 1.0  # a pending request must be unlocked this long before it is reset
     adoption_grace: float = 60.0  # the same where a live launcher could adopt what was launched for it
     request_locks_interval: float = 600.0  # full look for forgotten lock directories
+    static_live: float = 10.0  # a static host that answered so lately is not asked before it is handed out
+    static_check: float = 60.0  # between two looks at a static host that has free nodes
+    static_rescan: float = 600.0  # the same, with its host keys
+    static_fresh: float = 10.0  # slots are registered by a scan that is not older
+    static_strikes: int = 2  # failed looks in a row before the free nodes of a static host go
+    static_retry: float = 1.0  # after a failed look; doubles
+    static_retry_max: float = 60.0
+    static_stillborn: float = 10.0  # a static node that stays INIT so long lost its maker between two writes
     stop_timeout: float = 30.0
     stop_finish: float = 0.5  # the part of stop_timeout in which launches may still finish
     api_threads: int = 10  # per provider

@@ -133,10 +133,11 @@ class Store(Protocol):
 
     # Nodes
 
-    def create_node(self, node: Node) -> tuple[Lock, Node]:
+    def create_node(self, node: Node, *, owner: Lock | None = None) -> tuple[Lock, Node]:
         """Store a new node and lock it: first as INIT, then, in one transaction with the lock, in `node.state`.
 
-        Returns the lock and the node with its id and version.
+        `owner`: the lock of its provider (`lock_provider`); given that, both are only done while it is held.
+        Returns the lock and the node with its id and version. Raises LockLost (of `owner`).
         """
 
     def read_node(self, node_id: str) -> Node:

@@ -24,27 +24,35 @@ class Nodes:
         self._cache = cache
         self._locks = locks
 
-    def create(self, node: Node) -> tuple[HeldLock, Node]:
+    def create(self, node: Node, owner: HeldLock | None) -> tuple[HeldLock, Node]:
         """See `Store.create_node`. Raises Conflict if someone takes the new node before we lock it."""
         sessions = self._locks.sessions_ended()
+        folder = paths.provider(node.provider or "")
+        fences: list[Operation] = [self._locks.fence(owner, paths.lock(folder))] if owner else []
         initial = replace(node, state=NodeState.INIT)
-        write = Write(Create(f"{paths.NODES}/", encode(initial), sequence=True, record=initial))
-        self._session.commit(write)
+        write = Write(Create(f"{paths.NODES}/", encode(initial), sequence=True, record=initial), *fences)
+        try:
+            self._session.commit(write)
+        except Refused as refused:
+            raise self._lost(owner, refused) from refused
         path = write.results[0].path
-        created: Node = write.stored[path]
+        # A creation in a transaction of several comes without its stat.
+        created: Node = write.stored.get(path) or replace(initial, id=paths.name(path), version=0)
         lock = paths.node_lock(created.id)
         prefix = self._locks.new_contender(lock)
         operations: list[Operation] = [Create(lock), Create(prefix, ephemeral=True, sequence=True)]
         if node.state is not NodeState.INIT:
             final = replace(created, state=node.state)
             operations.append(SetData(path, encode(final), created.version, final))
-        write = Write(*operations)
+        write = Write(*operations, *fences)
         try:
             self._session.commit(write)
         except StoreUnavailable:
             self._locks.give_up(prefix)
             raise
         except Refused as refused:
+            if owner and refused.index == len(operations):
+                raise self._lost(owner, refused) from refused
             raise Conflict(f"{path} was changed before we could lock it") from refused
         return self._locks.hold(write.results[1].path, sessions), write.stored.get(path, created)
 

@@ -181,8 +181,8 @@ class TreeStore:
 
     # Nodes
 
-    def create_node(self, node: Node) -> tuple[Lock, Node]:
-        return self._in_order(lambda: self._nodes.create(node))
+    def create_node(self, node: Node, *, owner: Lock | None = None) -> tuple[Lock, Node]:
+        return self._in_order(lambda: self._nodes.create(node, _ours(owner)))
 
     def read_node(self, node_id: str) -> Node:
         return self._nodes.read(node_id)

@@ -228,6 +228,26 @@ def test_locking_what_cannot_be_read_leaves_nothing_locked(site, store):
     assert [path for path in site.paths() if "__lock__" in path] == []
 
 
+def test_a_node_is_only_made_while_its_provider_is_owned(site: Site, store: Store) -> None:
+    owner = store.lock_provider("north")
+    other = site.store()
+    lock, node = store.create_node(replace(NODE, provider="north", state=NodeState.READY), owner=owner)
+    assert (node.state, lock.valid) == (NodeState.READY, True)
+    contender = next(p for p in site.paths() if p.startswith("/poolmgr/providers/north/lock/"))
+    site.remove(contender)
+    taken = other.lock_provider("north")
+    with pytest.raises(LockLost):
+        store.create_node(replace(NODE, provider="north"), owner=owner)
+    with pytest.raises(LockLost):
+        other.create_node(replace(NODE, provider="south"), owner=taken)
+    assert raw_nodes(site) == [node.id]
+    other.unlock(taken)
+
+
+def raw_nodes(site: Site) -> list[str]:
+    return [p.rpartition("/")[2] for p in site.paths() if p.rpartition("/")[0] == "/nodepool/nodes"]
+
+
 def test_a_lock_of_a_deleted_node_does_not_bring_it_back(site, store, other):
     lock, node = store.create_node(NODE)
     store.delete_node(node, lock)

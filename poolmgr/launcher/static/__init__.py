@@ -1,0 +1,1 @@
+"""Static providers: hosts that are there already, their slots registered as nodes (launcher.md 10)."""
