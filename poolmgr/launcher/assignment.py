@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone
@@ -64,16 +64,29 @@ class _Action:
 
 
 class Assignment:
-    """The requests of others, as seen by one provider."""
+    """The requests of others, as seen by one provider.
 
-    def __init__(self, context: ProviderContext, pools: Mapping[str, Desk], requests: Taker) -> None:
+    `pauses`: ids of requests that are not to be taken before some time (monotonic seconds).
+    """
+
+    def __init__(
+        self,
+        context: ProviderContext,
+        pools: Mapping[str, Desk],
+        requests: Taker,
+        *,
+        pauses: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
         self._context = context
         self._pools = pools
         self._requests = requests
         self._busy_until: dict[str, float] = {}
         self._rest_until = 0.0
         self._reported: Counter[tuple[str, str]] = Counter()
-        self.short: frozenset[str] = frozenset()  # pools in which some wait for room, as of the last pass
+        self._pauses = pauses
+        self.waiting: dict[
+            str, Sequence[str]
+        ] = {}  # pools in which some wait for room, the first one's labels
         self._told: dict[str, str] = {}  # request id -> the last reason logged for it
 
     def run(self, now: float) -> float:
@@ -86,6 +99,7 @@ class Assignment:
             waiting = self._in_order(snapshot)
         reasons: Counter[tuple[str, str]] = Counter()
         crowded: dict[str, set[str]] = {}
+        self.waiting.clear()
         due, index, takes = float("inf"), 0, 0
         looking = clock.monotonic() - began
         while index < len(waiting):
@@ -100,8 +114,8 @@ class Assignment:
                 break
             index = action.index + 1
             takes += self._act(action, now)
-        self.short = frozenset(pool for pool, reason in reasons if reason.startswith(_NO_SPACE))
         self._rest_until = clock.monotonic() + REST * looking
+        due = min([due, *(until for until in self._pauses().values() if until > now)])
         if self._busy_until:
             self._busy_until = {k: v for k, v in self._busy_until.items() if v > now}
             due = min([due, *self._busy_until.values()])
@@ -140,12 +154,14 @@ class Assignment:
         reasons: Counter[tuple[str, str]],
         crowded: dict[str, set[str]],
     ) -> _Action | None:
-        sight = self._look(snapshot, now, crowded)
+        sight, pauses = self._look(snapshot, now, crowded), self._pauses()
         for index in range(start, len(waiting)):
             request = snapshot.request(waiting[index].id)
             if request is None or request.state is not RequestState.REQUESTED:
                 continue
-            if request.id in self._context.parts.claims or now < self._busy_until.get(request.id, 0.0):
+            if request.id in self._context.parts.claims or now < max(
+                self._busy_until.get(request.id, 0.0), pauses.get(request.id, 0.0)
+            ):
                 continue
             action = self._judge_all(sight, index, request, now, reasons)
             if action is not None:
@@ -247,6 +263,8 @@ class Assignment:
             sight.crowded.setdefault(name, set()).update(request.labels)
         if reason.startswith(_NO_ROOM):
             self._pools[name].note_deferred(now)
+        if reason.startswith(_NO_SPACE) and not request.is_min_ready:
+            self.waiting.setdefault(name, request.labels)
         if self._told.get(request.id) != reason:
             self._told[request.id] = reason
             logger = context_logger(log, event=request.event_id, request=request.id)

@@ -27,6 +27,7 @@ from poolmgr.model.server import Flavor
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.observe.context import context_logger
 from poolmgr.policy.allocate import Plan, allocate
+from poolmgr.policy.holding import has_rival, judge_hold
 from poolmgr.policy.launch import Result
 from poolmgr.policy.requests import covering
 from poolmgr.store.api import Lock
@@ -46,6 +47,10 @@ class Held:
     places: dict[int, str] = field(default_factory=dict)  # index into its labels -> node id
     ready: dict[str, tuple[Node, Lock]] = field(default_factory=dict)
     failed: str | None = None  # why it must be declined
+    idle: float = (
+        0.0  # seconds, since one became ready, in which it held ready nodes and had nothing under way
+    )
+    idle_at: float | None = None  # monotonic, of the last look while that was so
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -68,6 +73,11 @@ class HeldRequests:
         self._pools = pools
         self._held: dict[str, Held] = {}
         self._by_node: dict[str, Held] = {}
+        self._returned: dict[str, int] = {}  # request id -> how often it was given back for holding in vain
+        self.pauses: dict[str, float] = {}  # request id -> not to be taken again before (monotonic)
+        self.waiting: dict[
+            str, list[str]
+        ] = {}  # pool -> labels of the first held one that waits for room there
         self._answers = Answers(context)
         self.launches = Launches(context, removals, self)
         self.spares = Spares(context, removals, self.launches, facts.room_made)
@@ -110,6 +120,7 @@ class HeldRequests:
 
     def advance(self, *, stopping: bool = False) -> None:
         """Look at every held request: cancelled, complete, failed, or something still missing."""
+        self.waiting.clear()
         for held in list(self._held.values()):
             with self._context.store.reading() as snapshot:
                 alive = snapshot.request(held.request.id) is not None
@@ -127,6 +138,39 @@ class HeldRequests:
             self._give_back(held, declined_for=None)
         elif held.missing:
             self._fill(held)
+            if held.missing and held.request.id in self._held:
+                self._mind_idle(held)
+
+    def _mind_idle(self, held: Held) -> None:
+        """Something of it is missing and not even begun: whether it may hold what it has."""
+        now = self._context.clock.monotonic()
+        if not held.places:
+            self._give_back(held, declined_for=None)
+            return
+        if any(node_id in self.launches for node_id in held.places.values()):
+            held.idle_at = None
+            return
+        held.idle += now - held.idle_at if held.idle_at is not None else 0.0
+        held.idle_at = now
+        idle_hold = self._context.config.idle_hold
+        with self._context.store.reading() as snapshot:
+            rival = has_rival(held.request, snapshot)
+            self._returned = {i: n for i, n in self._returned.items() if snapshot.request(i)}
+        times = self._returned.get(held.request.id, 0)
+        verdict = judge_hold(held.idle, idle_hold=idle_hold, has_rival=rival, times=times)
+        if verdict is None:
+            return
+        held.log.info("has held %d ready nodes in vain for %.0f s", len(held.ready), held.idle)
+        self._returned[held.request.id] = times + 1
+        self.pauses = {i: until for i, until in self.pauses.items() if until > now}
+        self.pauses[held.request.id] = now + verdict.pause
+        self._let_go(held)
+
+    def _let_go(self, held: Held) -> None:
+        """There is no room for all of it: give it back; what it has is for whoever comes next, or makes room."""
+        nodes = list(held.ready)
+        self._give_back(held, declined_for=None)
+        self.spares.add_ready(nodes)
 
     def _guarded(self, held: Held, act: Callable[[], None]) -> None:
         """`act()`, for which the request's lock is needed; without it the request is not ours any more."""
@@ -163,6 +207,7 @@ class HeldRequests:
             self.spares.node_ready(node, lock)
             return
         held.ready[node.id] = (node, lock)
+        held.idle = 0.0
         if len(held.ready) == len(held.request.labels):
             self._fulfil(held)
 
@@ -257,6 +302,7 @@ class HeldRequests:
             raise
         self._put(held, place, fresh)
         held.ready[fresh.id] = (fresh, lock)
+        held.idle = 0.0
         held.log.info("reuses ready node %s", fresh.id)
 
     def _launch_all(self, held: Held, desk: PoolDesk, plan: Plan) -> None:
@@ -275,8 +321,10 @@ class HeldRequests:
             held.failed = f"cannot launch: {blocked or 'label removed'}"
             return
         if blocked or short:
+            if not blocked:
+                self.waiting.setdefault(held.pool, list(plan.launch.values()))
             if self._others_could(held):
-                self._give_back(held, declined_for=None)
+                self._let_go(held)
             return
         if held.zone is None and plan.zone is not None:
             desk.took_turn(plan.zone)

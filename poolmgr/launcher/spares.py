@@ -103,7 +103,7 @@ class Spares:
                 if now < until:
                     due = min(due, until)
                 else:
-                    self._remove_ready(node)
+                    self.remove_ready(node.id)
         return due
 
     def _until(self, since: float, pool: str, short: Collection[str]) -> float:
@@ -133,17 +133,18 @@ class Spares:
         self.taken(launch.node.id)
         self._launches.abandon(launch.node.id)
 
-    def _remove_ready(self, node: Node) -> None:
+    def remove_ready(self, node_id: str) -> None:
+        """Begin the removal of a free ready node, if it still is one that nobody has locked."""
         store = self._context.store
-        del self._ready[node.id]
+        self._ready.pop(node_id, None)
         try:
-            lock, fresh = store.lock_node(node.id)
+            lock, fresh = store.lock_node(node_id)
         except (LockBusy, RecordGone, BadRecord):
             return  # somebody has it
-        if not _is_free(fresh):
+        if not _is_free(fresh) or fresh.provider != self._context.name:
             store.unlock(lock)
             return
-        log.info("[node: %s] not wanted any more", node.id)
+        log.info("[node: %s] not wanted any more", node_id)
         try:
             self._begin_removal(fresh, lock)
         except (LockLost, RecordGone):

@@ -21,6 +21,7 @@ from poolmgr.launcher.pools import PoolDesk
 from poolmgr.launcher.removals import Removals
 from poolmgr.launcher.requests import HeldRequests
 from poolmgr.launcher.retirement import Retirement
+from poolmgr.launcher.room import Room
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.worker import Worker
 from poolmgr.store.api import Change, ChangeKind
@@ -53,7 +54,10 @@ class ProviderWorker:
         self._handed_back = False
         self._slowest, self._next_report = 0.0, 0.0
         self._epoch = parts.store.epoch
-        self._assignment = Assignment(self._context, self._pools, self._requests)
+        self._assignment = Assignment(
+            self._context, self._pools, self._requests, pauses=lambda: self._requests.pauses
+        )
+        self._room = Room(self._context, self._pools, self._requests.spares)
         self._unsubscribe = parts.store.subscribe(self._changed)
         self._adopt_pools(config)
 
@@ -158,7 +162,9 @@ class ProviderWorker:
                 desk
             ) in self._pools.values():  # after the pass, which may have found that a request has to wait here
                 desk.publish(now)
-        dues.append(self._requests.spares.tend(now, short=self._assignment.short))
+        waiting = {**self._assignment.waiting, **self._requests.waiting}  # who has a part comes first
+        self._room.make(waiting, now)
+        dues.append(self._requests.spares.tend(now, short=waiting))
         dues.append(self._requests.launches.advance(now))
         dues.append(self._retirement.collect(now))
         dues.append(self._removals.advance(now))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from poolmgr.config.settings import Label, TenantLimits
 from poolmgr.model.node import NodeState
-from poolmgr.model.request import RequestState
+from poolmgr.model.request import NodeRequest, RequestState
 from tests.fakes import ManualExecutor
 from tests.scenario.harness import Fuse, Site, label, provider
 
@@ -201,3 +203,129 @@ def test_a_server_whose_create_call_was_in_flight_is_removed_when_it_is_known() 
     while calls:
         calls.run_one()
     assert site.run(site.is_clean, seconds=20), site.left()
+
+
+# Room
+
+
+def test_free_ready_nodes_of_other_labels_make_room_for_a_request() -> None:
+    labels = [label("small"), label("large", flavor_name="large")]
+    site = Site(
+        {"one": DIRECT},
+        [provider("one", labels, pool={"limits": {"instances": 2}})],
+        labels=[Label(name="small", min_ready=2)],
+    )
+    site.start()
+    assert site.run(lambda: len(site.nodes(NodeState.READY)) == 2)
+    site.run(seconds=2)
+    oldest = min(site.nodes(), key=lambda n: n.state_time)
+    request = site.submit("large")
+    assert site.run(lambda: site.fulfilled(request), seconds=60)
+    assert len(site.nodes()) == 2
+    assert oldest.id not in {n.id for n in site.nodes()} or len({n.state_time for n in site.nodes()}) == 1
+    site.run(seconds=60)
+    assert sorted(n.label for n in site.nodes()) == ["large", "small"]
+
+
+def test_free_nodes_that_would_not_make_enough_room_stay() -> None:
+    labels = [label("small"), label("large", flavor_name="large")]
+    site = Site(
+        {"one": DIRECT},
+        [provider("one", labels, pool={"limits": {"instances": 2}})],
+        labels=[Label(name="small", min_ready=1)],
+    )
+    site.start()
+    taken = site.submit("large")
+    assert site.run(lambda: site.fulfilled(taken) and len(site.nodes(NodeState.READY)) == 2)
+    request = site.submit("large", "large")
+    site.run(seconds=60)
+    assert len(site.nodes(NodeState.READY)) == 2
+    site.use(taken)
+    assert site.run(lambda: site.fulfilled(request))
+
+
+def two_providers_on_one_quota(instances: int, **more: float) -> Site:
+    clouds = {"shared": {**DIRECT, "quota": {"instances": instances}}}
+    providers = [
+        provider(name, [label(name)], cloud="shared", pool={"limits": {"instances": 50}})
+        for name in ("one", "two")
+    ]
+    return Site(clouds, providers, **more)  # type: ignore[arg-type]
+
+
+class SlowCalls(ManualExecutor):
+    """Calls take some time each, so that those of several providers interleave."""
+
+    def __init__(self, site: Site, rng: random.Random) -> None:
+        super().__init__()
+        self._site, self._rng = site, rng
+
+    def submit(self, job: Callable[[], R]) -> Future[R]:
+        future = super().submit(job)
+        self._site.clock.after(self._rng.uniform(0.05, 0.5), lambda: self.run_one() if self else None)
+        return future
+
+
+def serve_all(site: Site, *, pairs: int, seconds: float) -> bool:
+    """Whether so many requests for two nodes, for either provider in turn, are all served."""
+    waiting = {site.submit(*[("one", "two")[n % 2]] * 2) for n in range(pairs)}
+
+    def done() -> bool:
+        for request in [r for r in waiting if site.fulfilled(r)]:
+            waiting.discard(request)
+            site.use(request)
+        return not waiting
+
+    return site.run(done, seconds=seconds)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("quota", "pairs"), [(2, 2), (3, 2), (3, 6)])
+def test_requests_that_hold_a_part_of_a_shared_quota_each_are_all_served(
+    quota: int, pairs: int, seed: int
+) -> None:
+    """Each provider sees all of the quota free, and takes one request that would fit."""
+    site = two_providers_on_one_quota(quota, idle_hold=20.0)
+    rng = random.Random(seed)
+    site.start(executors={name: SlowCalls(site, rng) for name in site.providers})
+    site.run(seconds=5)
+    assert serve_all(site, pairs=pairs, seconds=1500), site.left()
+    assert site.run(site.is_clean, seconds=200), site.left()
+
+
+def test_without_a_bound_two_requests_would_hold_what_the_other_one_waits_for() -> None:
+    """So that the test above does test something."""
+    stuck = 0
+    for seed in range(3):
+        site = two_providers_on_one_quota(2, idle_hold=1e9)
+        rng = random.Random(seed)
+        site.start(executors={name: SlowCalls(site, rng) for name in site.providers})
+        site.run(seconds=5)
+        stuck += not serve_all(site, pairs=2, seconds=300)
+    assert stuck
+
+
+@pytest.mark.parametrize("idle_hold", [10.0, 40.0])
+def test_ready_nodes_are_not_held_idle_longer_than_allowed(idle_hold: float) -> None:
+    """The room for the second node was taken by someone else's server, which stays for long."""
+    site = two_providers_on_one_quota(2, idle_hold=idle_hold)
+    process = site.start()
+    cloud = site.world.clouds["shared"]
+    create, calls = process.clouds["one"].create_server, itertools.count()
+    theirs = []
+
+    def overtaken(spec: Any) -> str:
+        if next(calls) == 1:
+            theirs.append(cloud.compute.put_foreign(name="theirs", metadata={}, networks=[]).id)
+        return create(spec)
+
+    process.clouds["one"].create_server = overtaken  # type: ignore[method-assign]
+    request = site.submit("one", "one")
+    assert site.run(lambda: len(site.nodes(NodeState.READY)) == 1)
+    began = site.clock.monotonic()
+    assert site.run(lambda: not site.nodes(), seconds=idle_hold + 60)
+    assert idle_hold <= site.clock.monotonic() - began <= idle_hold + 20
+    assert site.state(request) is RequestState.REQUESTED
+    assert (site.request(request) or NodeRequest()).declined_by == ()
+    cloud.compute.delete(theirs[0])
+    assert site.run(lambda: site.fulfilled(request), seconds=600)
