@@ -14,6 +14,7 @@ from poolmgr.config.settings import (
     DiskImage,
     ImageBuild,
     Label,
+    OnRemove,
     OpenStackProvider,
     Pool,
     PoolLabel,
@@ -71,14 +72,17 @@ def settings_from(main: Part, secure: Part | None) -> Settings:
             max_parallel_uploads="max-parallel-uploads",
             upload_rate_limit="upload-rate-limit",
             images_url="images-url",
+            fair_tenants="fair-tenants",
+            ledger="ledger",
         ),
-        **_image_times(main),
+        on_remove=OnRemove(main.get("on-remove", OnRemove.KEEP.value)),
+        **_times(main),
     )
 
 
-def _image_times(main: Part) -> dict[str, Any]:
+def _times(main: Part) -> dict[str, Any]:
     """A maximum of 0 counts as not given, a grace of 0 is one."""
-    given = main.named(image_orphan_grace="image-orphan-grace")
+    given = main.named(image_orphan_grace="image-orphan-grace", idle_hold="idle-hold")
     if main.get("image-retry-max"):
         given["image_retry_max"] = main["image-retry-max"]
     return {name: float(seconds) for name, seconds in given.items()}
@@ -187,6 +191,7 @@ def _openstack(name: str, part: Part, diskimages: Mapping[str, DiskImage]) -> Op
             clean_floating_ips="clean-floating-ips",
             max_parallel_uploads="max-parallel-uploads",
             upload_rate_limit="upload-rate-limit",
+            reclaim_fuse="reclaim-fuse",
         ),
     )
 

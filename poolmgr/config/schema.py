@@ -20,6 +20,7 @@ from poolmgr.config.rates import RATE
 from poolmgr.config.schema_image import DISKIMAGE, ENV_VARS
 from poolmgr.config.schema_openstack import OPENSTACK
 from poolmgr.config.schema_static import STATIC
+from poolmgr.config.settings import OnRemove
 from poolmgr.config.shape import (
     COUNT,
     FLAG,
@@ -150,6 +151,12 @@ def _images_url(value: object) -> str:
     return value.rstrip("/")
 
 
+def _on_remove(value: object) -> str:
+    if value not in [choice.value for choice in OnRemove]:
+        raise vol.Invalid("not one of them")
+    return str(value)
+
+
 def _numbers_are_meant(main: Part) -> None:
     if main.get("image-retry-max") == 0:
         main.at("image-retry-max").warning("0 counts as not given", hint="the default holds")
@@ -184,6 +191,12 @@ MAIN = Section(
         "zookeeper-timeout": Value(schema=_positive_seconds, allowed="seconds, more than 0"),
         "clouds-files": TEXTS,  # ours: the files that may be clouds.yaml, instead of the usual places
         "statsd-escape": FLAG,  # ours: names do not add levels to metrics
+        "on-remove": Value(
+            schema=_on_remove, allowed="keep or drain"
+        ),  # ours, as the next three: for launchers
+        "fair-tenants": FLAG,
+        "idle-hold": SECONDS,
+        "ledger": NAME,
         "labels": ListOf(item=LABEL, what="labels"),
         "diskimages": ListOf(item=DISKIMAGE, what="disk images"),
         "providers": ListOf(item=_AnyProvider(), what="providers"),

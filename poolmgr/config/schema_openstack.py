@@ -232,6 +232,7 @@ OPENSTACK = Section(
             allowed="a text with the fields " + ", ".join(f"{{{name}}}" for name in _IMAGE_NAME_FIELDS),
         ),
         "post-upload-hook": TEXT,
+        "reclaim-fuse": Whole(unit="deletions", low=0),  # ours
         "max-parallel-uploads": Value(schema=_uploads, allowed="a whole number, 1 or more"),  # ours
         "upload-rate-limit": RATE,  # ours
         "clean-floating-ips": FLAG,
