@@ -21,11 +21,14 @@ class MetricTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         rows = [metric for metric in METRICS if metric.template.startswith(self.arguments[0])]
         assert rows, f"no metric begins with {self.arguments[0]}"
-        lines = [".. list-table::", "   :header-rows: 1", "", "   * - Name", "     - Type", "     - Meaning"]
+        titles = ("Name", "Type", "For Prometheus", "Meaning")
+        lines = [".. list-table::", "   :header-rows: 1", "", "   * - " + "\n     - ".join(titles)]
+        lines = "\n".join(lines).split("\n")
         for metric in rows:
             lines += [
                 f"   * - {_shown(metric)}",
-                f"     - {'+'.join(metric.types)}",
+                f"     - {'+'.join(metric.types) or '(none)'}",
+                f"     - {_labelled(metric)}",
                 f"     - {metric.meaning}",
             ]
         container = nodes.container()
@@ -38,6 +41,11 @@ def _shown(metric: Metric) -> str:
     for part in metric.parts:
         name = name.replace(f"{{{part}}}", f"<{part}>")
     return f"``{name}``"
+
+
+def _labelled(metric: Metric) -> str:
+    counter = metric.types == ("c",)
+    return f"``{metric.prometheus}{'_total' if counter else ''}{{{', '.join(metric.parts)}}}``"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -101,6 +101,7 @@ class CloudFacts:
         self._failures, self._error = 0, None
         self._known = outcome.value
         context.info = outcome.value.info
+        context.stats.quota(context.name, outcome.value.limits)
         self._next = now + context.tuning.quota_refresh
 
     # What launches teach

@@ -56,15 +56,18 @@ class PoolDesk:
             provider_name=self._context.name,
             supported_labels=tuple(sorted(self.pool.labels)),
             priority=self.pool.priority,
-            paused=now < self._paused_until
-            or self._context.standing.closed is not None
-            or self._facts.paused(now) is not None,
+            paused=self.why_paused(now) is not None,
         )
         store = self._context.store
         if self._component is None:
             self._component = store.register(wanted)
         else:
             self._component = store.update_component(with_place(wanted, self._component))
+
+    def why_paused(self, now: float) -> str | None:
+        """Why it takes nothing, as far as others may know; None when it does."""
+        full = "full" if now < self._paused_until else None
+        return self._context.standing.closed or self._facts.paused(now) or full
 
     def withdraw(self) -> None:
         if self._component is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from poolmgr.config.settings import OpenStackProvider, Settings, StaticProvider
 from poolmgr.model.fleet import ProviderMode
-from poolmgr.observe.census import take_census
+from poolmgr.observe.census import fleet_facts, take_census
 from poolmgr.observe.stats import Stats
 from poolmgr.policy.orders import configured_servers, standing
 from poolmgr.runtime.clock import Clock
@@ -71,7 +71,9 @@ class Reporter:
             self._changed = False
             with self._store.reading() as snapshot:
                 census = take_census(snapshot.nodes(), snapshot.requests(), snapshot.pools())
+                facts = fleet_facts(snapshot, self._clock.time())
             self._stats.census(census)
+            self._stats.fleet(facts)
         if own_due:
             self._next_own = now + REFRESH
             self._report_own()
@@ -81,6 +83,13 @@ class Reporter:
         settings = self._settings()
         self._stats.queues(self._hostname, self._store.queues)
         self._stats.max_servers({p.name: _max_servers(p) for p in settings.providers.values()})
+        self._stats.pool_limits(
+            {
+                (provider.name, pool.name): pool.limits
+                for provider in settings.providers.values()
+                for pool in provider.pools.values()
+            }
+        )
         self._report_orders(settings)
         self._stats.tenant_limits({t.name: t.limits for t in settings.tenants.values()})
 

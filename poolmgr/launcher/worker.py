@@ -151,6 +151,15 @@ class ProviderWorker:
         if now >= self._next_report:
             self._context.stats.cycle(self._context.name, self._slowest)
             self._slowest, self._next_report = 0.0, now + 10.0
+            self._report_state(now)
+
+    def _report_state(self, now: float) -> None:
+        context = self._context
+        why = {name: desk.why_paused(now) for name, desk in self._pools.items()}
+        context.stats.pools_paused(context.name, {name: reason for name, reason in why.items() if reason})
+        listing = context.servers.whole
+        if listing is not None:
+            context.stats.listed(context.name, context.clock.time() - (now - listing.finished_at))
 
     def _work(self, now: float) -> float:
         context = self._context

@@ -1,4 +1,4 @@
-"""Counts of nodes and requests, from the shared state, for the gauges of the whole system (metrics.md 2.1)."""
+"""What there is of the whole system, from the shared state, for its gauges (metrics.md 2.1)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from poolmgr.model.component import Component
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
+from poolmgr.model.resources import Resources
+from poolmgr.model.snapshot import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,3 +81,49 @@ def _addressable(
         key: sum(count for needed, count in wanted.items() if needed <= labels)
         for key, labels in offered.items()
     }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FleetFacts:
+    """What launchers agree on, and what nodes use.
+
+    `use`: by provider and pool (None: all its pools). `owners`: by provider the owner's host name, None when nobody
+    owns it. `oldest`: seconds since the oldest request that waits in a state was made, 0 when none does.
+    """
+
+    peers: int
+    owners: Mapping[str, str | None]
+    alarms: Mapping[str, int]
+    held_back: Mapping[tuple[str, str], int]
+    use: Mapping[tuple[str, str | None], Resources]
+    oldest: Mapping[RequestState, float]
+
+
+def fleet_facts(snapshot: Snapshot, now: float) -> FleetFacts:
+    """`now`: epoch seconds."""
+    pools = {(pool.provider_name, pool.name) for pool in snapshot.pools()}
+    statuses = snapshot.provider_statuses()
+    told = {status.provider: status for status in statuses}
+    providers = sorted({name for name, _ in pools if name} | told.keys())
+    places: set[tuple[str, str | None]] = {(name, None) for name in providers}
+    places |= {(provider, pool) for provider, pool in pools if provider and pool}
+    return FleetFacts(
+        peers=len(snapshot.peers()),
+        owners={
+            name: (told[name].hostname if name in told else "") if snapshot.provider_owned(name) else None
+            for name in providers
+        },
+        alarms={status.provider: len(status.alarms) for status in statuses},
+        held_back={
+            (status.provider, kind): count for status in statuses for kind, count in status.held_back.items()
+        },
+        use={(provider, pool): dict(snapshot.use(provider, pool)) for provider, pool in places},
+        oldest={
+            state: max((now - _made_at(one) for one in snapshot.requests(state)), default=0.0)
+            for state in (RequestState.REQUESTED, RequestState.PENDING)
+        },
+    )
+
+
+def _made_at(request: NodeRequest) -> float:
+    return request.created_time or request.state_time

@@ -1,44 +1,53 @@
-"""Metrics on the wire: plain statsd over UDP, related lines batched in datagrams of at most 512 bytes (metrics.md 1).
+"""What poolmgr tells about itself as numbers, whoever listens.
 
-`Stats` is what the rest of poolmgr sees; `StatsdStats` sends, `NullStats` is for a process without statsd.
-Sending never raises and never waits: metrics that cannot be delivered are lost. All methods are thread-safe.
+`Stats` is what the rest of poolmgr sees. `Recorder` makes samples of it by the table of names, for those who send or
+show them: to a statsd server (`sender`), on the page for Prometheus (`board`). `NullStats` is for who tells nobody. No
+method raises or waits; all are thread-safe.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeVar
-
-import statsd
 
 from poolmgr.errors import ConfigError
 from poolmgr.observe import names
 from poolmgr.observe.api_name import ApiCall
-from poolmgr.observe.census import Census
+from poolmgr.observe.census import Census, FleetFacts
 from poolmgr.observe.names import Metric
-from poolmgr.runtime.clock import Clock, SystemClock
-
-log = logging.getLogger(__name__)
+from poolmgr.observe.sample import Sample, Sink
+from poolmgr.observe.sender import DEFAULT_PORT, StatsdSink
+from poolmgr.runtime.clock import Clock
 
 S = TypeVar("S", bound=Enum)
 
-DEFAULT_PORT = 8125
-MAX_DATAGRAM = 512
-#: Seconds between attempts to resolve a host name that did not resolve.
-RESOLVE_AGAIN = 60.0
-
 
 class Stats(Protocol):
-    """What poolmgr tells statsd. Durations are seconds."""
+    """What poolmgr tells. Durations are seconds."""
 
     def census(self, census: Census) -> None:
         """Gauges of nodes and requests of the whole system; for the leader of the stats election."""
+
+    def fleet(self, facts: FleetFacts) -> None:
+        """What launchers agree on, and what all nodes use; for the leader of the stats election."""
+
+    def pool_limits(self, limits: Mapping[tuple[str, str], Mapping[str, float | None]]) -> None:
+        """By (provider, pool) of this process the configured limits by resource; None or infinity: not sent."""
+
+    def quota(self, provider: str, limits: Mapping[str, float]) -> None:
+        """What the cloud allows the provider's project, by resource."""
+
+    def pools_paused(self, provider: str, why: Mapping[str, str]) -> None:
+        """Why pools of the provider take nothing now, by the pool; those that are open are left out."""
+
+    def listed(self, provider: str, at: float) -> None:
+        """The cloud gave a complete list of its servers at `at` (epoch seconds)."""
+
+    def configuration(self, daemon: str, hostname: str, digest: str) -> None:
+        """Which files are in force: `digest` is the same for the same text."""
 
     def max_servers(self, limits: Mapping[str, float | None]) -> None:
         """Per provider of this process the sum over its pools; None or infinity: unlimited, not sent."""
@@ -125,6 +134,18 @@ class NullStats:
 
     def census(self, census: Census) -> None: ...
 
+    def fleet(self, facts: FleetFacts) -> None: ...
+
+    def pool_limits(self, limits: Mapping[tuple[str, str], Mapping[str, float | None]]) -> None: ...
+
+    def quota(self, provider: str, limits: Mapping[str, float]) -> None: ...
+
+    def pools_paused(self, provider: str, why: Mapping[str, str]) -> None: ...
+
+    def listed(self, provider: str, at: float) -> None: ...
+
+    def configuration(self, daemon: str, hostname: str, digest: str) -> None: ...
+
     def max_servers(self, limits: Mapping[str, float | None]) -> None: ...
 
     def provider_orders(self, modes: Mapping[str, int], limits: Mapping[str, float | None]) -> None: ...
@@ -181,85 +202,109 @@ class NullStats:
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One value under one name and type, before it is written."""
+class Recorder:
+    """Makes samples of what is told, and gives them to each of `sinks`: everything is told and counted here, once."""
 
-    name: str
-    type: str
-    value: float
-
-
-class StatsdStats:
-    """Sends to a statsd server. With `escape_all`, dots in values that fill names become `_` (names.py)."""
-
-    def __init__(
-        self,
-        host: str = "localhost",
-        port: int = DEFAULT_PORT,
-        *,
-        escape_all: bool = False,
-        clock: Clock | None = None,
-    ) -> None:
-        self._host = host
-        self._port = port
-        self._escape_all = escape_all
-        self._clock = clock or SystemClock()
-        self._lock = threading.Lock()  # of all below
-        self._client: statsd.StatsClient | None = None
-        self._resolve_at = -math.inf  # monotonic; not before
-        self._closed = False
-        self._last: dict[str, frozenset[str]] = {}  # by group of gauges, the names sent last
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = tuple(sinks)
 
     def census(self, census: Census) -> None:
-        lines = self._by_state(names.NODES, census.nodes)
+        samples = _by_state(names.NODES, census.nodes)
         for provider, counts in census.provider_nodes.items():
-            lines += self._by_state(names.PROVIDER_NODES, counts, provider=provider)
+            samples += _by_state(names.PROVIDER_NODES, counts, provider=provider)
         for label, counts in census.label_nodes.items():
-            lines += self._by_state(names.LABEL_NODES, counts, label=label)
+            samples += _by_state(names.LABEL_NODES, counts, label=label)
         for (provider, pool), count in census.addressable.items():
-            lines += self._lines(names.ADDRESSABLE, count, provider=provider, pool=pool)
-        lines += self._by_state(names.REQUESTS, census.requests)
-        self._send_gauges("census", lines)
+            samples += _samples(names.ADDRESSABLE, count, provider=provider, pool=pool)
+        samples += _by_state(names.REQUESTS, census.requests)
+        self._take_group("census", samples)
+
+    def fleet(self, facts: FleetFacts) -> None:
+        samples = _samples(names.PEERS, facts.peers)
+        samples += _by_state(names.OLDEST_REQUEST, facts.oldest)
+        for (provider, pool), use in facts.use.items():
+            for resource, amount in use.items():
+                if pool is None:
+                    samples += _samples(names.PROVIDER_USED, amount, provider=provider, resource=resource)
+                else:
+                    samples += _samples(
+                        names.POOL_USED, amount, provider=provider, pool=pool, resource=resource
+                    )
+        for provider, owner in facts.owners.items():
+            samples += _samples(names.OWNED, int(owner is not None), provider=provider)
+            if owner:
+                samples += _samples(names.OWNER, 1, provider=provider, hostname=owner)
+        for provider, count in facts.alarms.items():
+            samples += _samples(names.ALARMS, count, provider=provider)
+        for (provider, kind), count in facts.held_back.items():
+            samples += _samples(names.HELD_BACK, count, provider=provider, kind=kind)
+        self._take_group("fleet", samples)
+
+    def pool_limits(self, limits: Mapping[tuple[str, str], Mapping[str, float | None]]) -> None:
+        samples: list[Sample] = []
+        for (provider, pool), resources in limits.items():
+            for resource, limit in resources.items():
+                samples += _samples(names.POOL_LIMIT, limit, provider=provider, pool=pool, resource=resource)
+        self._take_group("pool_limits", samples)
+
+    def quota(self, provider: str, limits: Mapping[str, float]) -> None:
+        samples: list[Sample] = []
+        for resource, limit in limits.items():
+            samples += _samples(names.QUOTA, limit, provider=provider, resource=resource)
+        self._take_group(f"quota {provider}", samples)
+
+    def pools_paused(self, provider: str, why: Mapping[str, str]) -> None:
+        samples: list[Sample] = []
+        for pool, reason in why.items():
+            samples += _samples(names.POOL_PAUSED, 1, provider=provider, pool=pool, reason=reason)
+        self._take_group(f"pools_paused {provider}", samples)
+
+    def listed(self, provider: str, at: float) -> None:
+        self._take(_samples(names.LAST_LISTING, int(at), provider=provider))
+
+    def configuration(self, daemon: str, hostname: str, digest: str) -> None:
+        self._take_group(
+            "configuration", _samples(names.CONFIG, 1, daemon=daemon, hostname=hostname, hash=digest)
+        )
 
     def max_servers(self, limits: Mapping[str, float | None]) -> None:
-        lines = []
+        samples: list[Sample] = []
         for provider, limit in limits.items():
-            lines += self._lines(names.MAX_SERVERS, limit, provider=provider)
-        self._send_gauges("max_servers", lines)
+            samples += _samples(names.MAX_SERVERS, limit, provider=provider)
+        self._take_group("max_servers", samples)
 
     def provider_orders(self, modes: Mapping[str, int], limits: Mapping[str, float | None]) -> None:
-        lines = []
+        samples: list[Sample] = []
         for provider, mode in modes.items():
-            lines += self._lines(names.PROVIDER_MODE, mode, provider=provider)
+            samples += _samples(names.PROVIDER_MODE, mode, provider=provider)
         for provider, limit in limits.items():
-            lines += self._lines(names.PROVIDER_LIMIT, limit, provider=provider)
-        self._send_gauges("provider_orders", lines)
+            samples += _samples(names.PROVIDER_LIMIT, limit, provider=provider)
+        self._take_group("provider_orders", samples)
 
     def reload_failed(self, daemon: str, hostname: str, failed: bool) -> None:
-        self._send(self._lines(names.RELOAD_FAILED, int(failed), daemon=daemon, hostname=hostname))
+        self._take(_samples(names.RELOAD_FAILED, int(failed), daemon=daemon, hostname=hostname))
 
     def tenant_limits(self, limits: Mapping[str, Mapping[str, float | None]]) -> None:
-        lines = []
+        samples: list[Sample] = []
         for tenant, resources in limits.items():
             for resource, limit in resources.items():
-                lines += self._lines(names.TENANT_LIMIT, limit, tenant=tenant, resource=resource)
-        self._send_gauges("tenant_limits", lines)
+                samples += _samples(names.TENANT_LIMIT, limit, tenant=tenant, resource=resource)
+        self._take_group("tenant_limits", samples)
 
     def queues(self, hostname: str, lengths: Mapping[str, int]) -> None:
-        lines = []
+        samples: list[Sample] = []
         for queue, length in lengths.items():
-            lines += self._lines(names.QUEUE, length, hostname=hostname, queue=queue)
-        self._send(lines)
+            samples += _samples(names.QUEUE, length, hostname=hostname, queue=queue)
+        self._take(samples)
 
     def deferred(self, provider: str, counts: Mapping[tuple[str, str], int]) -> None:
-        lines = []
+        samples: list[Sample] = []
         for (pool, reason), count in counts.items():
-            lines += self._lines(names.DEFERRED, count, provider=provider, pool=pool, reason=reason)
-        self._send_gauges(f"deferred {provider}", lines)
+            samples += _samples(names.DEFERRED, count, provider=provider, pool=pool, reason=reason)
+        self._take_group(f"deferred {provider}", samples)
 
     def cycle(self, provider: str, seconds: float) -> None:
-        self._send(self._lines(names.CYCLE, seconds, provider=provider))
+        self._take(_samples(names.CYCLE, seconds, provider=provider))
 
     def launch(
         self,
@@ -271,28 +316,28 @@ class StatsdStats:
         seconds: float,
         image: str | None = None,
     ) -> None:
-        lines = self._lines(names.LAUNCH, seconds, result=result)
-        lines += self._lines(names.LAUNCH_PROVIDER, seconds, provider=provider, result=result)
+        samples = _samples(names.LAUNCH, seconds, result=result)
+        samples += _samples(names.LAUNCH_PROVIDER, seconds, provider=provider, result=result)
         if zone:
-            lines += self._lines(names.LAUNCH_ZONE, seconds, provider=provider, zone=zone, result=result)
+            samples += _samples(names.LAUNCH_ZONE, seconds, provider=provider, zone=zone, result=result)
         if requestor:
-            lines += self._lines(names.LAUNCH_REQUESTOR, seconds, requestor=requestor, result=result)
+            samples += _samples(names.LAUNCH_REQUESTOR, seconds, requestor=requestor, result=result)
         if image:
-            lines += self._lines(names.LAUNCH_IMAGE, seconds, image=image, result=result)
-        self._send(lines)
+            samples += _samples(names.LAUNCH_IMAGE, seconds, image=image, result=result)
+        self._take(samples)
 
     def leaked(self, provider: str, kind: str, count: int = 1) -> None:
-        self._send(self._lines(names.LEAKED, count, provider=provider, kind=kind))
+        self._take(_samples(names.LEAKED, count, provider=provider, kind=kind))
 
     def request_finished(self, outcome: str, seconds: float) -> None:
-        self._send(self._lines(names.REQUEST_FINISHED, seconds, outcome=outcome))
+        self._take(_samples(names.REQUEST_FINISHED, seconds, outcome=outcome))
 
     def static_hosts(self, provider: str, up: Mapping[str, bool]) -> None:
         down = sum(not each for each in up.values())
-        lines = self._lines(names.HOSTS_DOWN, down, provider=provider)
+        samples = _samples(names.HOSTS_DOWN, down, provider=provider)
         for host, is_up in up.items():
-            lines += self._lines(names.HOST_DOWN, 0 if is_up else 1, provider=provider, host=host)
-        self._send_gauges(f"hosts {provider}", lines)
+            samples += _samples(names.HOST_DOWN, 0 if is_up else 1, provider=provider, host=host)
+        self._take_group(f"hosts {provider}", samples)
 
     def api_call(self, prefix: str, call: ApiCall) -> None:
         parts = {
@@ -301,142 +346,126 @@ class StatsdStats:
             "method": call.method.upper(),
             "call": call.name,
         }
-        lines = self._lines(names.API_ATTEMPTED, 1, **parts)
+        samples = _samples(names.API_ATTEMPTED, 1, **parts)
         if call.status is None:
-            lines += self._lines(names.API_FAILED, 1, **parts)
+            samples += _samples(names.API_FAILED, 1, **parts)
         else:
-            lines += self._lines(names.API_STATUS, call.seconds, status=str(call.status), **parts)
+            samples += _samples(names.API_STATUS, call.seconds, status=str(call.status), **parts)
             if call.seconds > 1.0:
-                lines += self._lines(names.API_SLOW, 1, **parts)
-        self._send(lines)
+                samples += _samples(names.API_SLOW, 1, **parts)
+        self._take(samples)
 
     def build_ended(
         self, image: str, *, rc: int, seconds: float, at: float, good: bool, sizes: Mapping[str, int]
     ) -> None:
-        lines = self._lines(names.BUILD_RC, rc, image=image)
-        lines += self._lines(names.BUILD_DURATION, seconds, image=image)
-        lines += self._lines(names.BUILD_LAST, int(at), image=image)
+        samples = _samples(names.BUILD_RC, rc, image=image)
+        samples += _samples(names.BUILD_DURATION, seconds, image=image)
+        samples += _samples(names.BUILD_LAST, int(at), image=image)
         if good:
-            lines += self._lines(names.BUILD_LAST_GOOD, int(at), image=image)
+            samples += _samples(names.BUILD_LAST_GOOD, int(at), image=image)
         for image_format, size in sizes.items():
-            lines += self._lines(names.BUILD_SIZE, size, image=image, format=image_format)
-        self._send(lines)
+            samples += _samples(names.BUILD_SIZE, size, image=image, format=image_format)
+        self._take(samples)
 
     def upload_ended(self, image: str, provider: str, *, good: bool, seconds: float, size: int) -> None:
         metric = names.IMAGE_UPDATE if good else names.UPLOAD_FAILED
-        lines = self._lines(metric, seconds, image=image, provider=provider)
+        samples = _samples(metric, seconds, image=image, provider=provider)
         if good:
-            lines += self._lines(names.UPLOAD_SIZE, size, image=image, provider=provider)
-        self._send(lines)
+            samples += _samples(names.UPLOAD_SIZE, size, image=image, provider=provider)
+        self._take(samples)
 
     def image_requests(self, pending: Mapping[str, bool]) -> None:
-        lines = self._lines(names.BUILD_REQUESTS, sum(pending.values()))
+        samples = _samples(names.BUILD_REQUESTS, sum(pending.values()))
         for image, waits in pending.items():
-            lines += self._lines(names.IMAGE_BUILD_REQUESTS, int(waits), image=image)
-        self._send_gauges("image_requests", lines)
+            samples += _samples(names.IMAGE_BUILD_REQUESTS, int(waits), image=image)
+        self._take_group("image_requests", samples)
 
     def builder_states(
         self, builder: str, builds: Mapping[str, int], uploads: Mapping[tuple[str, str], int]
     ) -> None:
-        lines = []
+        samples: list[Sample] = []
         for image, state in builds.items():
-            lines += self._lines(names.BUILD_STATE, state, builder=builder, image=image)
+            samples += _samples(names.BUILD_STATE, state, builder=builder, image=image)
         for (image, provider), state in uploads.items():
-            lines += self._lines(names.UPLOAD_STATE, state, builder=builder, image=image, provider=provider)
-        self._send_gauges(f"builder_states {builder}", lines)
+            samples += _samples(names.UPLOAD_STATE, state, builder=builder, image=image, provider=provider)
+        self._take_group(f"builder_states {builder}", samples)
 
     def builder_work(
         self, builder: str, *, builds: int, uploads: int, build_workers: int, upload_workers: int
     ) -> None:
-        lines = self._lines(names.BUILDER_BUILDS, builds, builder=builder)
-        lines += self._lines(names.BUILDER_UPLOADS, uploads, builder=builder)
-        lines += self._lines(names.BUILDER_BUILD_WORKERS, build_workers, builder=builder)
-        lines += self._lines(names.BUILDER_UPLOAD_WORKERS, upload_workers, builder=builder)
-        self._send(lines)
+        samples = _samples(names.BUILDER_BUILDS, builds, builder=builder)
+        samples += _samples(names.BUILDER_UPLOADS, uploads, builder=builder)
+        samples += _samples(names.BUILDER_BUILD_WORKERS, build_workers, builder=builder)
+        samples += _samples(names.BUILDER_UPLOAD_WORKERS, upload_workers, builder=builder)
+        self._take(samples)
 
     def image_ages(self, ages: Mapping[tuple[str, str], float]) -> None:
-        lines = []
+        samples: list[Sample] = []
         for (image, provider), age in ages.items():
-            lines += self._lines(names.UPLOAD_AGE, int(age), image=image, provider=provider)
-        self._send_gauges("image_ages", lines)
+            samples += _samples(names.UPLOAD_AGE, int(age), image=image, provider=provider)
+        self._take_group("image_ages", samples)
 
     def image_leaked(self, provider: str, kind: str, count: int = 1) -> None:
-        self._send(self._lines(names.IMAGE_LEAKED, count, provider=provider, kind=kind))
+        self._take(_samples(names.IMAGE_LEAKED, count, provider=provider, kind=kind))
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            if self._client is not None:
-                self._client.close()
-            self._client = None
+        for sink in self._sinks:
+            sink.close()
 
-    def _by_state(self, metric: Metric, counts: Mapping[S, int], **parts: str) -> list[_Line]:
-        lines = []
-        for state, count in counts.items():
-            lines += self._lines(metric, count, state=state.value, **parts)
-        return lines
+    def _take(self, samples: Sequence[Sample]) -> None:
+        for sink in self._sinks:
+            sink.take(samples)
 
-    def _lines(self, metric: Metric, value: float | None, **parts: str) -> list[_Line]:
-        """One line for each type of `metric`. `value` is seconds where it is a timer; no line for no number."""
-        if value is None or not math.isfinite(value):
-            return []
-        name = metric.name(escape_all=self._escape_all, **parts)
-        counted = 1.0 if "ms" in metric.types else value
-        return [_Line(name, t, round(value * 1000) if t == "ms" else counted) for t in metric.types]
-
-    def _send_gauges(self, group: str, lines: list[_Line]) -> None:
-        """Send all of a group's gauges; what was among them last time and is not now gets a last zero."""
-        present = frozenset(line.name for line in lines)
-        with self._lock:
-            gone = self._last.get(group, frozenset()) - present
-            self._last[group] = present
-        self._send([*lines, *(_Line(name, "g", 0) for name in sorted(gone))])
-
-    def _send(self, lines: Iterable[_Line]) -> None:
-        with self._lock:
-            client = self._connected()
-            if client is None:
-                return
-            # The lock is held while sending, which never blocks for long on UDP: close() must not come between.
-            with client.pipeline() as pipe:
-                for line in lines:
-                    _write(pipe, line)
-
-    def _connected(self) -> statsd.StatsClient | None:
-        """The client, which exists as soon as the host's name has been resolved once."""
-        if self._client is not None or self._closed or self._clock.monotonic() < self._resolve_at:
-            return self._client
-        try:
-            self._client = statsd.StatsClient(self._host, self._port, maxudpsize=MAX_DATAGRAM)
-        except (OSError, UnicodeError) as error:
-            self._resolve_at = self._clock.monotonic() + RESOLVE_AGAIN
-            log.warning(
-                "No metrics for now: cannot find the statsd server %s:%s: %s", self._host, self._port, error
-            )
-        return self._client
+    def _take_group(self, group: str, samples: Sequence[Sample]) -> None:
+        for sink in self._sinks:
+            sink.take_group(group, samples)
 
 
-def _write(client: statsd.StatsClient, line: _Line) -> None:
-    value = int(line.value) if float(line.value).is_integer() else line.value
-    match line.type:
-        case "g":
-            client.gauge(line.name, value)
-        case "c":
-            client.incr(line.name, value)
-        case "ms":
-            client.timing(line.name, value)
+class StatsdStats(Recorder):
+    """Sends to a statsd server, and tells nobody else."""
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = DEFAULT_PORT,
+        *,
+        escape_all: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__([StatsdSink(host, port, escape_all=escape_all, clock=clock)])
 
 
-def stats_from(environ: Mapping[str, str], *, escape_all: bool = False, clock: Clock | None = None) -> Stats:
-    """The sender that STATSD_HOST and STATSD_PORT in `environ` ask for; `NullStats` when neither is set.
+def _by_state(metric: Metric, counts: Mapping[S, float], **parts: str) -> list[Sample]:
+    samples: list[Sample] = []
+    for state, count in counts.items():
+        samples += _samples(metric, count, state=state.value, **parts)
+    return samples
 
-    Raises ConfigError when the port is not a number.
+
+def _samples(metric: Metric, value: float | None, **parts: str) -> list[Sample]:
+    """`value` is seconds where it is a timer; no sample for no number."""
+    if value is None or not math.isfinite(value):
+        return []
+    return [Sample(metric, tuple(parts[name] for name in metric.parts), value)]
+
+
+def stats_from(
+    environ: Mapping[str, str],
+    *,
+    escape_all: bool = False,
+    clock: Clock | None = None,
+    sinks: Sequence[Sink] = (),
+) -> Stats:
+    """What tells `sinks`, and the statsd server that STATSD_HOST and STATSD_PORT in `environ` ask for.
+
+    `NullStats` when there is neither. Raises ConfigError when the port is not a number.
     """
     host, port = environ.get("STATSD_HOST"), environ.get("STATSD_PORT")
     if not host and not port:
-        return NullStats()
+        return Recorder(sinks) if sinks else NullStats()
     with suppress(ValueError):
         number = int(port or DEFAULT_PORT)
         if 0 < number < 65536:
-            return StatsdStats(host or "localhost", number, escape_all=escape_all, clock=clock)
+            sender = StatsdSink(host or "localhost", number, escape_all=escape_all, clock=clock)
+            return Recorder([sender, *sinks])
     raise ConfigError(f"STATSD_PORT must be a port number, not {port!r}")

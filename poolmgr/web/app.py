@@ -14,6 +14,7 @@ from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
+from prometheus_client.metrics_core import Metric as Family
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -26,6 +27,7 @@ from poolmgr.web.accept import wants_json
 from poolmgr.web.build_files import BuildName, OpenFile, open_file
 from poolmgr.web.cache import AnswerCache, Rendered
 from poolmgr.web.log_stream import FileAnswer, FollowAnswer
+from poolmgr.web.metrics import own_families, page, whole_families
 from poolmgr.web.source import Source
 from poolmgr.web.table import table_text
 from poolmgr.web.tables import ENDPOINTS, Endpoint, Question
@@ -55,6 +57,7 @@ class WebApp:
                 *(Route(path, self._table(path, endpoint)) for path, endpoint in ENDPOINTS.items()),
                 Route("/ready", self._ready),
                 Route("/live", self._live),
+                Route("/metrics", self._metrics),
                 Route("/build-log/{name}", self._build_log),
                 Route("/manifest/{name}", self._manifest),
             ],
@@ -112,6 +115,25 @@ class WebApp:
 
     def _live(self, _request: Request) -> Response:
         return _health(self._source.live())
+
+    # Numbers
+
+    def _metrics(self, request: Request) -> Response:
+        """Also without the store: what is known of this daemon then."""
+        accept, now = _accept(request), self._now()
+        connected = self._source.store.connected
+        families = [*own_families(self._source.board.totals(), connected=connected)]
+        if connected:
+            families += self._whole(now)
+        body, content_type = page(families, accept)
+        return Response(body, headers={"Cache-Control": "no-store", "Content-Type": content_type})
+
+    def _whole(self, now: float) -> list[Family]:
+        try:
+            with self._source.store.reading() as snapshot:
+                return list(whole_families(snapshot, now))
+        except StoreUnavailable:
+            return []
 
     # Logs and manifests of builds
 
@@ -231,7 +253,7 @@ def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail = error.detail
     if error.status_code == 404 and detail == "Not Found":
-        detail = f"there are {', '.join((*ENDPOINTS, '/ready', '/live', '/build-log/…', '/manifest/…'))}"
+        detail = f"there are {', '.join((*ENDPOINTS, '/ready', '/live', '/metrics', '/build-log/…', '/manifest/…'))}"
     headers = {**_ANYWHERE, **(error.headers or {})}
     if wants_json(_accept(request)):
         body = json.dumps({"error": detail})

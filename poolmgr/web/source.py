@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from poolmgr.config.settings import Settings
+from poolmgr.observe.board import Board
 from poolmgr.store.api import Store
 
 
@@ -26,6 +27,10 @@ class Source(Protocol):
     @property
     def manifests(self) -> Path | None:
         """Where `<image>-<build>.manifest.json` are; None: this daemon builds nothing."""
+
+    @property
+    def board(self) -> Board:
+        """What was told of this daemon as numbers."""
 
     @property
     def url(self) -> str | None:

@@ -19,6 +19,7 @@ from poolmgr.builder.janitor import Janitor
 from poolmgr.builder.providers import ProviderSet
 from poolmgr.builder.uploads import Uploads
 from poolmgr.config.settings import Settings, WebApp
+from poolmgr.observe.board import Board
 from poolmgr.observe.stats import Stats, stats_from
 from poolmgr.policy.image_tuning import ImageTuning
 from poolmgr.runtime.clock import SystemClock
@@ -85,6 +86,7 @@ class BuilderDaemon:
         self._store = store
         self._directory: ImagesDirLock | None = None
         self._stats: Stats | None = None
+        self._board = Board()  # what /metrics shows
         self._web: WebServer | None = None
         self._providers: ProviderSet | None = None
         self._crew: Crew | None = None
@@ -106,7 +108,9 @@ class BuilderDaemon:
         directory = images_dir_of(settings)
         self._directory = ImagesDirLock(directory)
         builder_id = read_builder_id(directory, new_id)
-        stats = self._stats = stats_from(self._environ, escape_all=settings.statsd_escape, clock=self._clock)
+        stats = self._stats = stats_from(
+            self._environ, escape_all=settings.statsd_escape, clock=self._clock, sinks=[self._board]
+        )
         store = self._store = self._store or open_store(settings)
         url = self._serve_web(store) if self._webapp else None
         store.start(stop=self._stopping.is_set)
@@ -192,6 +196,8 @@ class BuilderDaemon:
         crew, providers = self._crew, self._providers
         if crew is None or providers is None or self._stopping.is_set():
             return "starting or stopping"
+        if self._configuration.facts.failed:
+            return self._configuration.facts.text()
         if providers.failed and not providers.current():
             return "no provider can be served: " + "; ".join(providers.failed.values())
         return crew.ready()
@@ -213,7 +219,9 @@ class BuilderDaemon:
         now = self._clock.monotonic()
         if self._stats is not None and now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL
-            self._stats.reload_failed("builder", socket.gethostname(), self._configuration.facts.failed)
+            facts, hostname = self._configuration.facts, socket.gethostname()
+            self._stats.reload_failed("builder", hostname, facts.failed)
+            self._stats.configuration("builder", hostname, facts.digest)
 
     # Settings
 
@@ -273,6 +281,7 @@ class BuilderDaemon:
             settings_in_force=lambda: self._settings,
             ready=self.ready,
             live=self.live,
+            board=self._board,
             builds=True,
         )
         place = self._settings.builder_webapp

@@ -59,6 +59,11 @@ class ReloadFacts:
     def failed(self) -> bool:
         return self.failed_at is not None
 
+    @property
+    def digest(self) -> str:
+        """Of the text of all files that count; the same on every host that has the same."""
+        return hashlib.sha256("".join(file.sha256 for file in self.files).encode()).hexdigest()[:12]
+
     def text(self) -> str:
         """In a sentence, for people."""
         files = ", ".join(f"{file.path} ({file.sha256[:12]})" for file in self.files)

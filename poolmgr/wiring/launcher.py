@@ -14,6 +14,7 @@ from poolmgr.config.settings import OpenStackProvider, Settings
 from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.context import Parts
 from poolmgr.launcher.fleet import Fleet, Names
+from poolmgr.observe.board import Board
 from poolmgr.observe.stats import Stats, stats_from
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import SystemClock
@@ -75,6 +76,7 @@ class LauncherDaemon:
         self._claims = Claims()
         self._fleet: Fleet | None = None
         self._stats: Stats | None = None
+        self._board = Board()  # what /metrics shows
         self._webapp = webapp
         self._web: WebServer | None = None
         self._settings = Settings()
@@ -95,7 +97,9 @@ class LauncherDaemon:
         """
         settings = self._settings = self._configuration.read()
         self._restart_keys = RestartKeys(settings, RESTART_KEYS)
-        self._stats = stats_from(self._environ, escape_all=settings.statsd_escape, clock=self._clock)
+        self._stats = stats_from(
+            self._environ, escape_all=settings.statsd_escape, clock=self._clock, sinks=[self._board]
+        )
         if self._store is None:
             self._store = open_store(settings)
         if self._webapp:
@@ -180,6 +184,8 @@ class LauncherDaemon:
         """Why no requests are served now, None if they are. From any thread."""
         if self._fleet is None or not self._running.is_set():
             return "starting or stopping"
+        if self._configuration.facts.failed:
+            return self._configuration.facts.text()
         return self._fleet.ready()
 
     def live(self) -> str | None:
@@ -188,7 +194,11 @@ class LauncherDaemon:
 
     def _serve_web(self, store: Store) -> WebServer | None:
         source = DaemonSource(
-            store=store, settings_in_force=lambda: self._settings, ready=self.ready, live=self.live
+            store=store,
+            settings_in_force=lambda: self._settings,
+            ready=self.ready,
+            live=self.live,
+            board=self._board,
         )
         place = self._settings.webapp
         return serve_web(source, self._clock, place, fqdn=socket.getfqdn(), setting="webapp")
@@ -206,7 +216,9 @@ class LauncherDaemon:
         now = self._clock.monotonic()
         if self._stats is not None and now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL
-            self._stats.reload_failed("launcher", socket.gethostname(), self._configuration.facts.failed)
+            facts, hostname = self._configuration.facts, socket.gethostname()
+            self._stats.reload_failed("launcher", hostname, facts.failed)
+            self._stats.configuration("launcher", hostname, facts.digest)
 
     def _parts_for(self, provider: OpenStackProvider) -> tuple[object, Callable[[], Parts]]:
         """What identifies the provider's connection to its cloud, and how to make it. Raises ConfigError."""

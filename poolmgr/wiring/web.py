@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from poolmgr.config.settings import Settings, WebApp
 from poolmgr.errors import ConfigError
+from poolmgr.observe.board import Board
 from poolmgr.runtime.clock import Clock
 from poolmgr.store.api import Store
 
@@ -32,6 +33,7 @@ class DaemonSource:
     settings_in_force: Callable[[], Settings]
     ready: Callable[[], str | None]
     live: Callable[[], str | None]
+    board: Board
     builds: bool = False  # whether there are build logs and manifests
     url: str | None = None
 

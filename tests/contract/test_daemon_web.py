@@ -6,6 +6,7 @@ import pytest
 
 from poolmgr.config.settings import Settings, WebApp
 from poolmgr.errors import ConfigError
+from poolmgr.observe.board import Board
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.store.memory import MemoryStore, MemoryTree
 from poolmgr.wiring.web import DaemonSource, serve_web
@@ -18,6 +19,7 @@ def source():
         settings_in_force=lambda: Settings(images_dir="/images", build_log_dir="/logs"),
         ready=lambda: None,
         live=lambda: None,
+        board=Board(),
         builds=True,
     )
 

@@ -11,10 +11,11 @@ import pytest
 from poolmgr.errors import ConfigError
 from poolmgr.model.component import Component, ComponentKind
 from poolmgr.model.node import Node, NodeState
-from poolmgr.model.request import NodeRequest
+from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.observe.api_name import ApiCall
-from poolmgr.observe.census import take_census
-from poolmgr.observe.stats import RESOLVE_AGAIN, NullStats, StatsdStats, stats_from
+from poolmgr.observe.census import FleetFacts, take_census
+from poolmgr.observe.sender import RESOLVE_AGAIN
+from poolmgr.observe.stats import NullStats, StatsdStats, stats_from
 from tests.fakes import FakeClock
 
 
@@ -229,3 +230,44 @@ def test_environment_with_only_a_port_means_this_machine(sink):
 def test_a_port_that_is_none_is_the_operators_to_mend(port):
     with pytest.raises(ConfigError, match="STATSD_PORT"):
         stats_from({"STATSD_HOST": "127.0.0.1", "STATSD_PORT": port})
+
+
+def test_what_would_need_a_name_for_each_value_is_not_sent(sink, stats):
+    stats.configuration("launcher", "host", "abc")
+    stats.listed("north", 12.5)
+    assert sink.lines() == ["poolmgr.provider.north.last_listing:12|g"]
+
+
+def test_what_launchers_agree_on(sink, stats):
+    facts = FleetFacts(
+        peers=2,
+        owners={"north": "h1", "south": None},
+        alarms={"north": 1},
+        held_back={("north", "server"): 12},
+        use={("north", None): {"cores": 4}, ("north", "main"): {"cores": 3}},
+        oldest={RequestState.REQUESTED: 7.5},
+    )
+    stats.fleet(facts)
+    assert set(sink.lines()) == {
+        "poolmgr.launchers:2|g",
+        "poolmgr.provider.north.owned:1|g",
+        "poolmgr.provider.south.owned:0|g",
+        "poolmgr.provider.north.alarms:1|g",
+        "poolmgr.provider.north.held_back.server:12|g",
+        "poolmgr.provider.north.used.cores:4|g",
+        "poolmgr.provider.north.pool.main.used.cores:3|g",
+        "poolmgr.request_age.requested:7.5|g",
+    }
+
+
+def test_what_pools_may_have_and_why_they_take_nothing(sink, stats):
+    stats.pool_limits({("north", "main"): {"cores": 8, "ram": None, "instances": math.inf}})
+    stats.quota("north", {"cores": 100})
+    stats.pools_paused("north", {"main": "quota"})
+    stats.pools_paused("north", {})
+    assert sink.lines() == [
+        "poolmgr.provider.north.pool.main.limit.cores:8|g",
+        "poolmgr.provider.north.quota.cores:100|g",
+        "poolmgr.provider.north.pool.main.paused.quota:1|g",
+        "poolmgr.provider.north.pool.main.paused.quota:0|g",
+    ]

@@ -15,6 +15,7 @@ from poolmgr.model.component import Component, ComponentKind
 from poolmgr.model.image import Build, BuildState
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest
+from poolmgr.observe.board import Board
 from poolmgr.store.memory import MemoryStore
 from poolmgr.web import app
 from poolmgr.web.server import WebServer
@@ -37,6 +38,7 @@ class Daemon:
     manifests: Path | None = None
     url: str | None = "http://me.example:8006"
     settings: Settings = field(default_factory=Settings)
+    board: Board = field(default_factory=Board)
     not_ready: str | None = None
     not_alive: str | None = None
 
@@ -232,7 +234,7 @@ def test_ready_and_live_say_why_not(site):
     [
         ("GET", "/", 404),
         ("GET", "/node-list/", 404),
-        ("GET", "/metrics", 404),
+        ("GET", "/metrics/", 404),
         ("POST", "/node-list", 405),
         ("DELETE", "/node-list", 405),
         ("HEAD", "/node-list", 200),

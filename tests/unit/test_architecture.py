@@ -51,6 +51,7 @@ OWNED: dict[str, set[str]] = {
     "urllib3": {"cloud"},
     "paramiko": {"cloud", "simcloud"},
     "statsd": {"observe"},
+    "prometheus_client": {"web"},
     "yaml": {"config", "simcloud"},
     "voluptuous": {"config"},
     "cronsim": {"config", "policy"},
