@@ -100,6 +100,31 @@ def test_it_stops_orderly_and_leaves_no_component(place, number):
     assert "Stopped" in place.log.read_text()
 
 
+def test_files_that_cannot_be_read_any_more_are_told_where_people_look(place):
+    place.start("-f")
+    place.says("is running")
+    good = place.config.read_text()
+    in_force = re.search(r'poolmgr_config{.*hash="([0-9a-f]{12})".*} 1.0', metrics(place))
+    assert "poolmgr_store_connected 1.0" in metrics(place)
+    assert re.search(r"poolmgr_reload_failed{.*} 0.0", metrics(place))
+    place.config.write_text("labels: 3\n")
+    status, why = eventually(lambda: place.asked("/ready")[0] == 503 and place.asked("/ready"))
+    assert (status, place.asked("/live")) == (503, (200, "OK"))
+    assert "the last reload failed" in why
+    assert str(place.config) in why
+    eventually(lambda: re.search(r"poolmgr_reload_failed{.*} 1.0", metrics(place)))
+    assert in_force[0] in metrics(place)
+    place.config.write_text(good + "\n# better\n")
+    eventually(lambda: place.asked("/ready") == (200, "OK"))
+    eventually(lambda: re.search(r"poolmgr_reload_failed{.*} 0.0", metrics(place)))
+    assert in_force[0] not in metrics(place)
+
+
+def metrics(place):
+    """The page, once it tells which configuration is in force."""
+    return eventually(lambda: "poolmgr_config{" in place.asked("/metrics")[1] and place.asked("/metrics")[1])
+
+
 def components(store, kind):
     with store.reading() as snapshot:
         return list(snapshot.components(kind))
