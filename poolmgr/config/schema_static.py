@@ -29,6 +29,14 @@ def _labels_are_meant(node: Part) -> None:
         node.at("labels").warning(f"read as {len(labels)} labels", hint="write a list")
 
 
+def _port_is_meant(node: Part) -> None:
+    """The reference's manual gives winrm nodes 5986; they always had 22."""
+    if node.get("connection-type") == "winrm" and "connection-port" not in node:
+        node.at("connection-type").warning(
+            "the port is 22, as for every static node", hint="write 'connection-port: 5986' if that is meant"
+        )
+
+
 NODE = Section(
     what="static node",
     keys={
@@ -46,7 +54,7 @@ NODE = Section(
     },
     required=frozenset({"name", "labels"}),
     old=oldkeys.STATIC_NODE,
-    rules=(_labels_are_meant,),
+    rules=(_labels_are_meant, _port_is_meant),
 )
 
 POOL = Section(

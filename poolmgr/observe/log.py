@@ -41,7 +41,7 @@ _OLD_LOGGERS = {
     "nodepool.OpenStackAdapter": "poolmgr.cloud.openstack",
     "nodepool.StateMachineNodeLauncher": "poolmgr.launcher.launches",
     "nodepool.StateMachineNodeDeleter": "poolmgr.launcher.removals",
-    "nodepool.driver.static": "poolmgr.cloud.static",
+    "nodepool.driver.static": "poolmgr.launcher.static",
     "nodepool.WebApp": "poolmgr.web",
     "openstack": "keystoneauth",
 }

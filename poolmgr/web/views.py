@@ -55,6 +55,7 @@ NODE_DETAIL_COLUMNS = (
     Column("comment", "Comment"),
     Column("user_data", "User Data"),
     Column("driver_data", "Driver Data"),
+    Column("slot", "Slot"),  # ours: of a static host
 )
 REQUEST_COLUMNS = (
     Column("id", "Request ID"),
@@ -121,6 +122,7 @@ def node_row(node: Node, *, locked: bool, now: float) -> Row:
         "comment": node.comment,
         "user_data": node.user_data,
         "driver_data": node.driver_data,
+        "slot": node.slot,
     }
 
 

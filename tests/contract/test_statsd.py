@@ -126,6 +126,17 @@ def test_what_is_ordered_for_providers_and_whether_a_reload_failed(sink, stats):
     ]
 
 
+def test_hosts_that_are_down_and_a_last_zero_for_those_that_are_gone(sink, stats):
+    stats.static_hosts("racks", {"h1.example.org": True, "h2": False})
+    assert sink.lines() == [
+        "poolmgr.provider.racks.hosts_down:1|g",
+        "poolmgr.provider.racks.host.h1_example_org.down:0|g",
+        "poolmgr.provider.racks.host.h2.down:1|g",
+    ]
+    stats.static_hosts("racks", {"h1.example.org": True})
+    assert "poolmgr.provider.racks.host.h2.down:0|g" in sink.lines()
+
+
 def test_one_providers_deferrals_do_not_zero_anothers(sink, stats):
     stats.deferred("north", {("main", "quota"): 2})
     stats.deferred("south", {("main", "quota"): 1})

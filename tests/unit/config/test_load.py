@@ -72,9 +72,11 @@ providers:
   - name: s
     driver: static
     priority: 7
+    max-concurrency: 3
     pools:
       - name: lab
         max-servers: 2
+        node-attributes: {rack: r1}
         nodes:
           - {name: h, labels: board}
           - {name: h, labels: [board, win], username: u, timeout: 9, host-key-checking: false, host-key: [k1, k2],
@@ -147,9 +149,10 @@ def test_every_key_of_a_pool_label_arrives(look):
 
 def test_every_key_of_a_static_provider_arrives(look):
     provider = look(FULL).settings.providers["s"]
-    assert provider == records.StaticProvider(name="s", priority=7, pools=provider.pools)
+    assert provider == records.StaticProvider(name="s", priority=7, max_concurrency=3, pools=provider.pools)
     pool = provider.pools["lab"]
-    assert (pool.limits, pool.priority) == ({"instances": 2}, 7)
+    assert (pool.limits, pool.priority, pool.node_attributes) == ({"instances": 2}, 7, {"rack": "r1"})
+    assert (pool.labels, pool.disabled) == ({"board", "win"}, False)
     assert pool.nodes[0] == records.StaticNode(name="h", labels=("board",))
     assert pool.nodes[1] == records.StaticNode(
         name="h", labels=("board", "win"), username="u", timeout=9, host_key_checking=False, host_keys=("k1", "k2"),

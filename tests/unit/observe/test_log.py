@@ -212,8 +212,7 @@ def test_a_daemons_file_wins_over_debug_and_a_commands_debug_wins_over_the_file(
 
 def test_old_logger_names_stand_for_modules_that_exist():
     root = Path(__file__).parents[3]
-    later = {"poolmgr.builder", "poolmgr.cloud.static"}  # parts that this release lacks
-    for target in set(log._OLD_LOGGERS.values()) - later - {"keystoneauth"}:
+    for target in set(log._OLD_LOGGERS.values()) - {"keystoneauth"}:
         place = root / target.replace(".", "/")
         assert place.is_dir() or place.with_suffix(".py").is_file(), target
 

@@ -1,5 +1,7 @@
 """Rows and text of records (spec cli-web.md 1.1 and 3)."""
 
+from dataclasses import replace
+
 import pytest
 
 from poolmgr.model.image import Upload, UploadState
@@ -53,10 +55,18 @@ def test_a_node_row_has_the_keys_of_the_web_in_their_order():
         "id", "provider", "label", "server_id", "public_ipv4", "ipv6", "state", "age", "locked", "pool",
         "hostname", "private_ipv4", "AZ", "username", "connection_port", "launcher", "allocated_to",
         "hold_job", "comment", "user_data", "driver_data",
+        "slot",
     ]  # fmt: skip
+    assert row["slot"] is None
     assert row["label"] == ["debian", "linux"]
     assert row["age"] == "00:00:01:01"
     assert row["locked"] == "locked"
+
+
+def test_a_static_node_shows_its_host_and_slot():
+    host = replace(NODE, external_id="board1", hostname="board1", slot=0)
+    row = node_row(host, locked=False, now=0.0)
+    assert (row["server_id"], row["hostname"], row["slot"]) == ("board1", "board1", 0)
 
 
 def test_columns_and_titles_of_list_are_those_of_the_reference():
@@ -66,6 +76,7 @@ def test_columns_and_titles_of_list_are_those_of_the_reference():
     assert [c.title for c in NODE_DETAIL_COLUMNS[9:]] == [
         "Pool", "Hostname", "Private IPv4", "AZ", "Username", "Port", "Launcher", "Allocated To", "Hold Job",
         "Comment", "User Data", "Driver Data",
+        "Slot",  # ours
     ]  # fmt: skip
     assert [c.title for c in REQUEST_COLUMNS] == [
         "Request ID", "Priority", "State", "Requestor", "Node Types", "Nodes", "Declined By", "Event ID",
