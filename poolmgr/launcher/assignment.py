@@ -11,18 +11,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone
+from poolmgr.errors import BadRecord, Conflict, LockBusy, LockLost, RecordGone, StoreError
 from poolmgr.launcher.context import ProviderContext
 from poolmgr.launcher.desk import Desk, Taker
 from poolmgr.model.component import Component
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest, RequestState
+from poolmgr.model.resources import Resources, minus, short_of, total
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.observe.context import context_logger
 from poolmgr.policy.allocate import reusable
 from poolmgr.policy.capacity import tenant_available
 from poolmgr.policy.fairness import by_rank, in_turn
+from poolmgr.policy.promises import outstanding, promised
 from poolmgr.policy.requests import Decline, Defer, PoolFacts, Skip, Take, Verdict, covering, judge, to_launch
+from poolmgr.store.api import Lock
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ class _Sight:
     crowded: dict[str, set[str]]  # pool -> labels that an earlier request of the pass waits for
     candidates: dict[tuple[str, ...], list[Component]] = field(default_factory=dict)
     free: dict[tuple[str, str], list[Node]] = field(default_factory=dict)  # by (pool, label)
+    tenants: dict[tuple[str, str], Resources] = field(default_factory=dict)  # what they may have
     put_off: dict[tuple[object, ...], str] = field(default_factory=dict)  # alike requests wait alike
 
 
@@ -213,11 +217,25 @@ class Assignment:
             facts,
             candidates,
             ready=reusable(request.labels, free),
-            tenant=tenant_available(request.tenant_name, self._context.config.tenants, sight.snapshot),
+            tenant=self._tenant(sight, request),
             spare=reusable(request.labels, spare),
             crowded=sight.crowded.get(name, ()),
             ready_elsewhere=self._ready_elsewhere(sight, request, facts, candidates),
         )
+
+    def _tenant(self, sight: _Sight, request: NodeRequest) -> Resources:
+        """What its tenant may still have."""
+        tenants, snapshot = self._context.config.tenants, sight.snapshot
+        tenant = request.tenant_name
+        if tenant is None or tenant not in tenants:
+            return {}
+        besides = request.id if request.id in snapshot.promises(tenant).promised else ""
+        if (tenant, besides) not in sight.tenants:
+            now = self._context.clock.time()
+            left = tenant_available(tenant, tenants, snapshot)
+            use = outstanding(tenant, snapshot, now=now, besides=besides)
+            sight.tenants[tenant, besides] = minus(left, use)
+        return sight.tenants[tenant, besides]
 
     def _free(self, sight: _Sight, name: str, label: str) -> list[Node]:
         """Nodes of the label that need no launch: free ready ones, and spare ones that are being built."""
@@ -302,6 +320,8 @@ class Assignment:
         if confirmed is None:
             store.unlock(lock)
         elif confirmed.take is not None:
+            if not self._promise(fresh, lock, confirmed.take, now):
+                return False
             try:
                 self._requests.take(fresh, lock, confirmed.take)
             except (Conflict, LockLost, RecordGone) as error:
@@ -310,6 +330,33 @@ class Assignment:
             ids = [self._pools[name].pool_id for name in confirmed.declining]
             self._requests.decline(fresh, lock, ids, confirmed.reason)
         return request_id in self._requests
+
+    def _promise(self, request: NodeRequest, lock: Lock, pool: str, now: float) -> bool:
+        """Promise its tenant what it needs, where that is limited; if that cannot be now it is unlocked again."""
+        context = self._context
+        tenant = request.tenant_name
+        if tenant is None or tenant not in context.config.tenants:
+            return True
+        with context.store.reading() as snapshot:
+            facts = self._pools[pool].facts(snapshot, now, launching=self._requests.launching)
+            need = total(f.need or {} for label in request.labels if (f := facts.labels.get(label)))
+            promises = promised(tenant, request.id, need, snapshot, now=context.clock.time())
+            left = tenant_available(tenant, context.config.tenants, snapshot)
+            use = outstanding(tenant, snapshot, now=context.clock.time(), besides=request.id)
+            fits = short_of(need, minus(left, use)) is None
+        try:
+            if fits:
+                context.store.promise(promises)
+                return True
+            log.info("request %s waits: its tenant %s has no room any more", request.id, tenant)
+        except Conflict:
+            log.debug("request %s: something was promised to tenant %s meanwhile", request.id, tenant)
+        except StoreError:
+            context.store.unlock(lock)
+            raise
+        self._busy_until[request.id] = now + BUSY_PAUSE
+        context.store.unlock(lock)
+        return False
 
     def _confirm(self, action: _Action, fresh: NodeRequest, now: float) -> _Action | None:
         """What of `action` still holds for the record as it was read under the lock; None if nothing does."""

@@ -87,3 +87,17 @@ class ProviderStatus:
     version: int = field(default=-1, compare=False, metadata={"stored": False})
     zxid: int = field(default=-1, compare=False, metadata={"stored": False})
     extra: Mapping[str, Any] = field(default_factory=dict, metadata={"stored": False})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TenantPromises:
+    """What launchers have promised to the requests of one tenant that has limits, before its nodes can be seen.
+
+    Whoever takes such a request adds it here first, on condition that nobody else has meanwhile.
+    """
+
+    tenant: str = field(default="", metadata={"stored": False})
+    promised: Mapping[str, Any] = field(default_factory=dict)  # request -> {"at": time, "resources": amounts}
+    version: int = field(default=-1, compare=False, metadata={"stored": False})
+    zxid: int = field(default=-1, compare=False, metadata={"stored": False})
+    extra: Mapping[str, Any] = field(default_factory=dict, metadata={"stored": False})

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from typing import TypeVar
 
 from poolmgr.model.component import Component, ComponentKind
-from poolmgr.model.fleet import Peer, ProviderOrder, ProviderStatus, ReclaimApproval
+from poolmgr.model.fleet import Peer, ProviderOrder, ProviderStatus, ReclaimApproval, TenantPromises
 from poolmgr.model.image import Build, ImageOrder, Order, Upload, UploadState
 from poolmgr.model.node import GARBAGE_WHEN_UNLOCKED, Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
@@ -58,6 +58,7 @@ class Snapshot:
         self._provider_orders: dict[str, ProviderOrder] = {}
         self._approvals: dict[str, ReclaimApproval] = {}
         self._statuses: dict[str, ProviderStatus] = {}
+        self._promises: dict[str, TenantPromises] = {}
         self._owners: dict[str, set[str]] = {}  # provider -> contenders for owning it
 
     # What policies ask
@@ -172,6 +173,10 @@ class Snapshot:
 
     def provider_statuses(self) -> Collection[ProviderStatus]:
         return self._statuses.values()
+
+    def promises(self, tenant: str) -> TenantPromises:
+        """What was promised to the tenant's requests; an empty record, which was never stored, if nothing ever was."""
+        return self._promises.get(tenant) or TenantPromises(tenant=tenant)
 
     def provider_owned(self, provider: str) -> bool:
         """Whether someone holds, or contends for, the provider's lock."""
@@ -328,6 +333,12 @@ class Snapshot:
 
     def drop_provider_status(self, provider: str) -> None:
         self._statuses.pop(provider, None)
+
+    def put_promises(self, promises: TenantPromises) -> None:
+        self._promises[promises.tenant] = promises
+
+    def drop_promises(self, tenant: str) -> None:
+        self._promises.pop(tenant, None)
 
     def put_owner_contender(self, provider: str, contender: str) -> None:
         self._owners.setdefault(provider, set()).add(contender)

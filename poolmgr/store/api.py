@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from poolmgr.model.component import Component
-from poolmgr.model.fleet import Peer, ProviderOrder, ProviderStatus, ReclaimApproval
+from poolmgr.model.fleet import Peer, ProviderOrder, ProviderStatus, ReclaimApproval, TenantPromises
 from poolmgr.model.image import Build, ImageOrder, Order, Upload
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest
@@ -31,7 +31,7 @@ class ChangeKind(enum.Enum):
     REQUEST = "request"
     COMPONENT = "component"
     IMAGE = "image"
-    FLEET = "fleet"  # a peer, or a provider's lock, order, approval or status
+    FLEET = "fleet"  # a peer, or a provider's lock, order, approval or status, a tenant's promises
     SESSION = "session"  # connected, suspended or lost
 
 
@@ -290,6 +290,12 @@ class Store(Protocol):
         """Take it away, so that it counts once. `lock`: that of `lock_provider`. False if it is not there any more.
 
         Raises LockLost.
+        """
+
+    def promise(self, promises: TenantPromises) -> TenantPromises:
+        """Replace what was promised to a tenant's requests; version -1: there must be no such record yet.
+
+        Raises Conflict: someone else has promised something meanwhile, which may not be in the snapshot yet.
         """
 
     def deployment(self) -> str:

@@ -196,6 +196,13 @@ class _Table(NamedTuple):
 _TABLES: dict[type, _Table] = {}
 
 
+def _values(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """What gets these fields of a record; `attrgetter` returns no tuple when it is asked for one alone."""
+    if len(names) == 1:
+        return lambda record: (getattr(record, names[0]),)
+    return operator.attrgetter(*names)
+
+
 def _table(kind: type) -> _Table:
     table = _TABLES.get(kind)
     if table is None:
@@ -226,7 +233,7 @@ def _make_table(kind: type) -> _Table:
         fields=tuple(table),
         keys=tuple(f.key for f in table),
         ours=tuple(ours),
-        values=operator.attrgetter(*(f.name for f in table)),
+        values=_values([f.name for f in table]),
         rules=rules,
     )
 

@@ -13,7 +13,14 @@ from typing import Any
 
 from poolmgr.errors import BadRecord
 from poolmgr.model.component import Component, ComponentKind
-from poolmgr.model.fleet import Peer, ProviderMode, ProviderOrder, ProviderStatus, ReclaimApproval
+from poolmgr.model.fleet import (
+    Peer,
+    ProviderMode,
+    ProviderOrder,
+    ProviderStatus,
+    ReclaimApproval,
+    TenantPromises,
+)
 from poolmgr.model.image import Build, ImageOrder, Order, Upload
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest
@@ -27,13 +34,14 @@ from poolmgr.store.tree import Stat
 log = logging.getLogger(__name__)
 
 OfProvider = ProviderOrder | ReclaimApproval | ProviderStatus
-Record = Node | NodeRequest | Component | Build | Upload | ImageOrder | Peer | OfProvider
+Record = Node | NodeRequest | Component | Build | Upload | ImageOrder | Peer | OfProvider | TenantPromises
 
 _OF_PROVIDER: dict[Kind, type[OfProvider]] = {
     Kind.PROVIDER_ORDER: ProviderOrder,
     Kind.APPROVAL: ReclaimApproval,
     Kind.PROVIDER_STATUS: ProviderStatus,
 }
+_ABOUT_PROVIDERS = frozenset({Kind.PROVIDER_CONTENDER, *_OF_PROVIDER})
 #: Places whose data matters.
 RECORDS = frozenset(
     {
@@ -44,6 +52,7 @@ RECORDS = frozenset(
         Kind.BUILD,
         Kind.UPLOAD,
         Kind.PEER,
+        Kind.PROMISES,
         *_OF_PROVIDER,
     }
 )
@@ -115,6 +124,8 @@ def record_of(path: str, data: bytes, stat: Stat) -> Record:
             return replace(component, kind=_COMPONENT_KINDS[ids[0]])
         if kind is Kind.PEER:
             return decode(Peer, data, znode=ids[0], stat_version=stat.version, zxid=stat.zxid)
+        if kind is Kind.PROMISES:
+            return decode(TenantPromises, data, tenant=ids[0], **stamp)
         if kind in _OF_PROVIDER:
             return decode(_OF_PROVIDER[kind], data, provider=ids[0], **stamp)
     except BadRecord as error:
@@ -137,7 +148,7 @@ def stamped(record: Record, path: str, stat: Stat) -> Record:
         return replace(record, znode=paths.name(path), stat_version=stat.version, zxid=stat.zxid)
     if isinstance(record, ImageOrder):
         return replace(record, at=stat.created, version=stat.version, zxid=stat.zxid)
-    if isinstance(record, OfProvider):
+    if isinstance(record, OfProvider | TenantPromises):
         return replace(record, version=stat.version, zxid=stat.zxid)
     return replace(record, id=paths.name(path), version=stat.version, zxid=stat.zxid)
 
@@ -163,7 +174,7 @@ class Mirror:
         before = self._provider(place)
         self._zxids[path] = stat.zxid
         self.empty.pop(path, None)
-        if not data and place.kind not in (Kind.ORDER, *_OF_PROVIDER):
+        if not data and place.kind not in (Kind.ORDER, Kind.PROMISES, *_OF_PROVIDER):
             self._unreadable(place, path, stat)
             if place.kind in _MAY_BE_EMPTY:
                 self.empty[path] = stat.version
@@ -232,6 +243,8 @@ class Mirror:
         elif place.kind is Kind.PEER:
             self.owners.pop(path, None)
             self.snapshot.drop_peer(place.ids[0])
+        elif place.kind is Kind.PROMISES:
+            self.snapshot.drop_promises(place.ids[0])
         elif place.kind in _OF_PROVIDER:
             self._of_provider_gone(place)
         else:
@@ -286,6 +299,8 @@ class Mirror:
             case Peer():
                 self.owners[path] = owner
                 self.snapshot.put_peer(record)
+            case TenantPromises():
+                self.snapshot.put_promises(record)
             case ProviderOrder():
                 self.snapshot.put_provider_order(record)
             case ReclaimApproval():
@@ -322,6 +337,10 @@ class Mirror:
                 )
             case Kind.APPROVAL | Kind.PROVIDER_STATUS:
                 self._of_provider_gone(place)
+            case Kind.PROMISES:  # whoever promises next replaces it
+                self.snapshot.put_promises(
+                    TenantPromises(tenant=place.ids[0], version=stat.version, zxid=stat.zxid)
+                )
 
     def _drop_contender(self, place: Place, lock: str) -> None:
         names = self.contenders.get(lock)
@@ -353,7 +372,11 @@ class Mirror:
         if kind is ChangeKind.NODE:
             return Change(kind, place.ids[0], self._provider(place) or provider_before)
         if kind is ChangeKind.FLEET:
-            return Change(kind, place.ids[0]) if place.kind is Kind.PEER else Change(kind, "", place.ids[0])
+            return (
+                Change(kind, "", place.ids[0])
+                if place.kind in _ABOUT_PROVIDERS
+                else Change(kind, place.ids[0])
+            )
         return Change(kind, place.ids[-1] if kind is ChangeKind.COMPONENT else place.ids[0])
 
 
@@ -376,4 +399,5 @@ _CHANGES = {
     Kind.PROVIDER_ORDER: ChangeKind.FLEET,
     Kind.APPROVAL: ChangeKind.FLEET,
     Kind.PROVIDER_STATUS: ChangeKind.FLEET,
+    Kind.PROMISES: ChangeKind.FLEET,
 }

@@ -25,9 +25,10 @@ ELECTIONS = "/nodepool/elections"
 DEPLOYMENT = "/poolmgr/deployment"
 PEERS = "/poolmgr/peers"
 PROVIDERS = "/poolmgr/providers"
+TENANTS = "/poolmgr/tenants"
 
 #: The trees that a store keeps in its snapshot.
-ROOTS = (COMPONENTS, IMAGES, NODES, REQUESTS, REQUEST_LOCKS, ELECTIONS, PEERS, PROVIDERS)
+ROOTS = (COMPONENTS, IMAGES, NODES, REQUESTS, REQUEST_LOCKS, ELECTIONS, PEERS, PROVIDERS, TENANTS)
 
 #: A contender's name ends so (zookeeper.md 4); the sequence turns negative after 2^31 children.
 _CONTENDER = re.compile(r"__lock__(-?\d{10})$")
@@ -70,6 +71,7 @@ class Kind(enum.Enum):
     PROVIDER_ORDER = enum.auto()  # (provider)
     APPROVAL = enum.auto()  # (provider)
     PROVIDER_STATUS = enum.auto()  # (provider)
+    PROMISES = enum.auto()  # (tenant)
     OTHER = enum.auto()  # nothing a snapshot shows
 
 
@@ -131,11 +133,26 @@ def peer(znode: str) -> str:
 
 
 def provider(name: str) -> str:
-    """The folder of what launchers agree on about a provider. A name may hold what no path may: that is quoted."""
+    """The folder of what launchers agree on about a provider."""
+    return f"{PROVIDERS}/{_quoted(name)}"
+
+
+def promises(tenant: str) -> str:
+    return f"{TENANTS}/{_quoted(tenant)}"
+
+
+def _quoted(name: str) -> str:
+    """A name may hold what no path may."""
     quoted = quote(name, safe=_PLAIN, errors="surrogatepass")
     if not quoted.strip("."):  # it would mean another folder, or none
         quoted = quoted.replace(".", "%2E") or "%"
-    return f"{PROVIDERS}/{quoted}"
+    return quoted
+
+
+def _unquoted(quoted: str) -> str | None:
+    """None for what nobody of us has made."""
+    name = "" if quoted == "%" else unquote(quoted, errors="surrogatepass")
+    return name if _quoted(name) == quoted else None
 
 
 def provider_order(name: str) -> str:
@@ -265,8 +282,8 @@ def _in_peers(ids: list[str]) -> Place:
 
 
 def _in_providers(ids: list[str]) -> Place:
-    name = "" if ids[0] == "%" else unquote(ids[0], errors="surrogatepass")
-    if provider(name) != f"{PROVIDERS}/{ids[0]}":  # nobody of us has made it
+    name = _unquoted(ids[0])
+    if name is None:
         return _OTHER
     if len(ids) == 1:
         return Place(Kind.PROVIDER, (name,))
@@ -275,6 +292,11 @@ def _in_providers(ids: list[str]) -> Place:
     if len(ids) == 3 and ids[1] == "lock" and sequence_of(ids[2]):
         return Place(Kind.PROVIDER_CONTENDER, (name, ids[2]))
     return _OTHER
+
+
+def _in_tenants(ids: list[str]) -> Place:
+    tenant = _unquoted(ids[0])
+    return Place(Kind.PROMISES, (tenant,)) if tenant is not None and len(ids) == 1 else _OTHER
 
 
 def _named_so(ids: list[str]) -> bool:
@@ -304,4 +326,5 @@ _READERS: dict[str, Callable[[list[str]], Place]] = {
     IMAGES: _in_images,
     PEERS: _in_peers,
     PROVIDERS: _in_providers,
+    TENANTS: _in_tenants,
 }

@@ -2,20 +2,21 @@
 
 All is kept in one folder for each provider, which is made when it is missing and stays. Who owns a provider holds the
 lock in it; what the owner alone may write is refused to anyone whose contender for that lock is gone.
+Beside them, what was promised to tenants.
 """
 
 from __future__ import annotations
 
 from typing import TypeVar
 
-from poolmgr.errors import LockLost, RecordGone, StoreUnavailable
-from poolmgr.model.fleet import ProviderOrder, ProviderStatus, ReclaimApproval
+from poolmgr.errors import Conflict, LockLost, RecordGone, StoreUnavailable
+from poolmgr.model.fleet import ProviderOrder, ProviderStatus, ReclaimApproval, TenantPromises
 from poolmgr.store import paths
 from poolmgr.store.cache import Cache
 from poolmgr.store.codec import encode
 from poolmgr.store.folders import ensure
 from poolmgr.store.locks import HeldLock, Locks
-from poolmgr.store.tree import Create, Delete, Operation, Refused, Session, SetData, Write
+from poolmgr.store.tree import Create, Delete, Operation, Refusal, Refused, Session, SetData, Write
 
 R = TypeVar("R", ProviderOrder, ReclaimApproval)
 
@@ -85,6 +86,21 @@ class Providers:
                 raise self._lost(lock, refused) from refused
             return False  # used already, or another stands in its place
         return True
+
+    def promise(self, promises: TenantPromises) -> TenantPromises:
+        path, data = paths.promises(promises.tenant), encode(promises)
+        operation: Operation = Create(path, data, record=promises)
+        if promises.version >= 0:
+            operation = SetData(path, data, promises.version, promises)
+        write = Write(operation)
+        try:
+            self._session.commit(write)
+        except Refused as refused:
+            if refused.why is Refusal.NO_NODE and promises.version < 0:
+                ensure(self._session, paths.TENANTS)
+            raise Conflict(f"{path}: {refused}") from refused
+        stored: TenantPromises = write.stored[path]
+        return stored
 
     def _put(self, path: str, record: R) -> R:
         """Make or replace it, whatever is there."""

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from poolmgr.errors import LockLost, StoreUnavailable
 from poolmgr.model.component import Component, ComponentKind
-from poolmgr.model.fleet import Peer, ProviderOrder, ProviderStatus, ReclaimApproval
+from poolmgr.model.fleet import Peer, ProviderOrder, ProviderStatus, ReclaimApproval, TenantPromises
 from poolmgr.model.image import Build, ImageOrder, Order, Upload
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest
@@ -45,6 +45,7 @@ _FOLDERS = (
     *(paths.component(kind) for kind in ComponentKind),
     paths.PEERS,
     paths.PROVIDERS,
+    paths.TENANTS,
 )
 #: After this part of the session's timeout without proof, our locks are in doubt.
 _FRESH = 2 / 3
@@ -313,6 +314,9 @@ class TreeStore:
 
     def use_approval(self, approval: ReclaimApproval, lock: Lock) -> bool:
         return self._providers.use_approval(approval, _held(lock))
+
+    def promise(self, promises: TenantPromises) -> TenantPromises:
+        return self._providers.promise(promises)
 
     def deployment(self) -> str:
         while True:

@@ -9,9 +9,16 @@ from typing import Any
 
 import pytest
 
-from poolmgr.errors import LockBusy, LockLost, RecordGone
+from poolmgr.errors import Conflict, LockBusy, LockLost, RecordGone
 from poolmgr.model.component import Component, ComponentKind
-from poolmgr.model.fleet import Peer, ProviderMode, ProviderOrder, ProviderStatus, ReclaimApproval
+from poolmgr.model.fleet import (
+    Peer,
+    ProviderMode,
+    ProviderOrder,
+    ProviderStatus,
+    ReclaimApproval,
+    TenantPromises,
+)
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.store.api import Change, ChangeKind, Store
 from tests.sites import LateClock, Site, eventually
@@ -430,3 +437,53 @@ def test_silence_of_the_server_is_noticed_before_the_session_can_be_over(site):
     site.suspend(store)
     site.resume(store)
     eventually(lambda: store.fresh)
+
+
+# Promises to tenants
+
+
+def promises_of(store: Store, tenant: str = "a/b") -> TenantPromises:
+    with store.reading() as snapshot:
+        return snapshot.promises(tenant)
+
+
+def test_a_promise_is_made_only_on_top_of_the_last_one(site, store, other):
+    first = store.promise(
+        replace(promises_of(store), promised={"200-1": {"at": 1.0, "resources": {"cores": 2}}})
+    )
+    assert raw(site, "/poolmgr/tenants/a%2Fb") == {
+        "promised": {"200-1": {"at": 1.0, "resources": {"cores": 2}}}
+    }
+    assert promises_of(store) == first
+    eventually(lambda: promises_of(other) == first)
+    with pytest.raises(Conflict):
+        other.promise(TenantPromises(tenant="a/b"))
+    second = other.promise(replace(promises_of(other), promised={}))
+    with pytest.raises(Conflict):
+        store.promise(first)
+    eventually(lambda: promises_of(store) == second)
+    third = store.promise(replace(second, promised={"200-2": {}}))
+    assert third.version > second.version
+    assert promises_of(store, "other") == TenantPromises(tenant="other")
+
+
+def test_promises_that_cannot_be_read_are_replaced_and_those_removed_are_none(site, store, caplog):
+    made = store.promise(TenantPromises(tenant="t", promised={"200-1": {}}))
+    site.put("/poolmgr/tenants/t", b"nonsense")
+    eventually(lambda: promises_of(store, "t").promised == {})
+    assert "skipping a record that cannot be read" in caplog.text
+    with pytest.raises(Conflict):
+        store.promise(made)
+    store.promise(replace(promises_of(store, "t"), promised={"200-2": {}}))
+    site.remove("/poolmgr/tenants/t")
+    eventually(lambda: promises_of(store, "t").version == -1)
+    with pytest.raises(Conflict):
+        store.promise(replace(made, version=0))
+    store.promise(promises_of(store, "t"))
+
+
+def test_a_promise_is_a_change_of_the_fleet(store, other):
+    seen: list[Change] = []
+    other.subscribe(seen.append)
+    store.promise(TenantPromises(tenant="t"))
+    eventually(lambda: Change(ChangeKind.FLEET, "t") in seen)

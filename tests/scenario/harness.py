@@ -109,6 +109,7 @@ STORE_ACTS = (
     "delete_node",
     "finish_request",
     "unlock",
+    "promise",
 )
 
 

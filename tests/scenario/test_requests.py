@@ -15,7 +15,7 @@ from poolmgr.config.settings import Label, TenantLimits
 from poolmgr.model.node import NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from tests.fakes import ManualExecutor
-from tests.scenario.harness import Fuse, Site, label, provider
+from tests.scenario.harness import Fuse, Process, Site, label, provider
 
 R = TypeVar("R")
 DIRECT = {"shape": "direct", "boot": 2.0}
@@ -151,7 +151,7 @@ def test_a_cancelled_request_of_a_tenant_at_its_limit_makes_room_for_the_next_on
     assert site.run(lambda: site.count("servers") == 1)
     site.cancel(first)
     second = site.submit("small", tenant_name="t")
-    site.run(seconds=2)
+    site.run(seconds=4)
     assert site.state(second) is RequestState.PENDING
     assert len(site.nodes()) == 1
     assert site.run(lambda: site.fulfilled(second))
@@ -329,3 +329,68 @@ def test_ready_nodes_are_not_held_idle_longer_than_allowed(idle_hold: float) -> 
     assert (site.request(request) or NodeRequest()).declined_by == ()
     cloud.compute.delete(theirs[0])
     assert site.run(lambda: site.fulfilled(request), seconds=600)
+
+
+# Tenants' limits
+
+
+class Laggard:
+    """A store whose watches are told late: what others wrote is seen only when `catch_up` is called."""
+
+    def __init__(self, process: Process) -> None:
+        self._session: Any = process.memory._session
+        self._work = self._session.work
+        self._session.work = lambda: None
+
+    def catch_up(self) -> None:
+        self._work()
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+@pytest.mark.parametrize("launchers", [1, 3])
+def test_a_tenants_limit_holds_over_all_launchers_and_providers(launchers: int, nodes: int) -> None:
+    tenants = [TenantLimits(name="t", limits={"instances": 4})]
+    site = Site({"one": DIRECT, "two": DIRECT}, [provider("one"), provider("two")], tenants=tenants)
+    for _ in range(launchers):
+        site.start()
+    site.run(seconds=2)
+    waiting = {site.submit(*["small"] * nodes, tenant_name="t") for _ in range(12)}
+    most = 0
+
+    def done() -> bool:
+        nonlocal most
+        most = max(most, sum(n.tenant_name == "t" for n in site.nodes()))
+        for request in [r for r in waiting if site.fulfilled(r)]:
+            waiting.discard(request)
+            site.use(request)
+        return not waiting
+
+    assert site.run(done, seconds=600)
+    assert most == 4
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_tenants_limit_holds_however_late_launchers_learn_what_others_did(seed: int) -> None:
+    rng = random.Random(seed)
+    tenants = [TenantLimits(name="t", limits={"instances": 3})]
+    clouds = dict.fromkeys(("one", "two", "three"), DIRECT)
+    site = Site(clouds, [provider(name) for name in clouds], tenants=tenants)
+    processes = [site.start() for _ in range(3)]
+    site.run(seconds=2)
+    late = [Laggard(process) for process in processes]
+    waiting = {site.submit("small", tenant_name="t") for _ in range(15)}
+    most = 0
+
+    def done() -> bool:
+        nonlocal most
+        for one in late:
+            if rng.random() < 0.3:
+                one.catch_up()
+        most = max(most, sum(n.tenant_name == "t" for n in site.nodes()))
+        for request in [r for r in waiting if site.fulfilled(r)]:
+            waiting.discard(request)
+            site.use(request)
+        return not waiting
+
+    assert site.run(done, seconds=900)
+    assert most == 3

@@ -73,6 +73,11 @@ UPLOADS = paths.uploads("img", "b1", "p")
         ("/poolmgr/providers/north/other", Kind.OTHER, ()),
         ("/poolmgr/providers/a%2fb/order", Kind.OTHER, ()),  # ours is spelled %2F
         ("/poolmgr/nodes/1", Kind.OTHER, ()),
+        ("/poolmgr/tenants", Kind.ROOT, ()),
+        ("/poolmgr/tenants/a%2Fb", Kind.PROMISES, ("a/b",)),
+        ("/poolmgr/tenants/%", Kind.PROMISES, ("",)),
+        ("/poolmgr/tenants/a%2fb", Kind.OTHER, ()),
+        ("/poolmgr/tenants/t/more", Kind.OTHER, ()),
         ("/nodepool", Kind.OTHER, ()),
         ("/zuul/nodes/1", Kind.OTHER, ()),
         (paths.DEPLOYMENT, Kind.OTHER, ()),
