@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,16 @@ class ProcessStack:
     @property
     def metrics(self) -> int:
         return len(self._sink.values)
+
+    @property
+    def sent(self) -> Collection[tuple[str, str]]:
+        """(name, type) of all metrics that came in so far."""
+        return self._sink.sent
+
+    @property
+    def state_url(self) -> str:
+        """Where the pretend clouds are changed while they run."""
+        return str(self._sim_facts["state_url"])
 
     def start(self, tell: Tell) -> None:
         self._zookeeper.start()

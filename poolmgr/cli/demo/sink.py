@@ -1,4 +1,4 @@
-"""A statsd server that only remembers which names it was told, and the last value of each."""
+"""A statsd server that only remembers which names it was told, as what, and the last value of each."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class StatsdSink:
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self.values: dict[str, str] = {}  # name -> value and type, as sent
+        self.sent: set[tuple[str, str]] = set()  # (name, type): one name may be sent as two
         self.malformed: list[str] = []
 
     def drain(self) -> None:
@@ -39,3 +40,4 @@ class StatsdSink:
             self.malformed.append(line)
             return
         self.values[name] = value
+        self.sent.add((name, value.partition("|")[2]))
