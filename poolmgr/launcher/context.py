@@ -19,6 +19,7 @@ from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.jobs import Jobs
 from poolmgr.launcher.listings import SharedListing
 from poolmgr.launcher.marks import VolumeMarks
+from poolmgr.launcher.tenure import StatusBoard, Tenure
 from poolmgr.model.node import Node
 from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, Volume
 from poolmgr.model.snapshot import Snapshot
@@ -83,8 +84,12 @@ class Parts(ProviderParts):
 class ProviderContext:
     """One worker's world. Only the worker's thread touches it."""
 
-    def __init__(self, parts: ProviderParts, config: ProviderConfig, tuning: Tuning, jobs: Jobs) -> None:
+    def __init__(
+        self, parts: ProviderParts, config: ProviderConfig, tuning: Tuning, jobs: Jobs, tenure: Tenure
+    ) -> None:
         self.parts = parts
+        self.tenure = tenure
+        self.status = StatusBoard(parts.store, tenure)
         self.store = parts.store
         self.clock = parts.clock
         self.stats = parts.stats
@@ -112,17 +117,17 @@ class ProviderContext:
         return [labels for place, labels in self.config.offers.items() if place not in registered]
 
     def holds(self, lock: Lock) -> bool:
-        """Whether `lock` is ours, for all that we have heard."""
-        return lock.valid and self.store.connected
+        """Whether `lock` and the provider are ours, for all that we have heard."""
+        return lock.valid and self.tenure.valid and self.store.connected
 
-    def fence(self, lock: Lock | None) -> None:
-        """Raise LockLost unless `lock` still protects the call that follows.
+    def fence(self, lock: Lock | None = None) -> None:
+        """Raise LockLost unless we still own the provider, and `lock` still protects the call that follows.
 
-        Without a lock: unless what was read of the store, on which the call rests, can still be believed. A process
-        that stood still has heard of nothing yet, but knows that it has not (`Store.fresh`).
+        A process that stood still has heard of nothing yet, but knows that it has not (`Store.fresh`).
         """
-        if lock is not None and not lock.valid:
-            raise LockLost(f"{lock.path} is not ours any more")
+        for needed in (lock, self.tenure.lock):
+            if needed is not None and not needed.valid:
+                raise LockLost(f"{needed.path} is not ours any more")
         if not (self.store.connected and self.store.fresh):
             raise LockLost("nothing is sure: no word from the store")
 
@@ -133,8 +138,8 @@ class Context(ProviderContext):
     parts: Parts
     config: Config
 
-    def __init__(self, parts: Parts, config: Config, tuning: Tuning, jobs: Jobs) -> None:
-        super().__init__(parts, config, tuning, jobs)
+    def __init__(self, parts: Parts, config: Config, tuning: Tuning, jobs: Jobs, tenure: Tenure) -> None:
+        super().__init__(parts, config, tuning, jobs, tenure)
         self.cloud = parts.cloud
         self.info: CloudInfo | None = None  # None until the cloud has answered once
         self.boots: deque[float] = deque(maxlen=20)  # seconds from the create call to ACTIVE, lately

@@ -1,4 +1,7 @@
-"""All workers of one launcher process: started, changed and stopped as the settings say."""
+"""A launcher's whole part in the fleet: which providers it owns, and who works for them.
+
+A thread of its own gets and lets go of providers; it waits for no cloud and for no worker.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +9,35 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from poolmgr import __version__
-from poolmgr.config.settings import Label, OpenStackProvider, Settings, StaticProvider
-from poolmgr.errors import PoolmgrError, StoreError
+from poolmgr.config.settings import Label, OpenStackProvider, Provider, Settings
 from poolmgr.launcher.claims import Claims
-from poolmgr.launcher.context import Config, Parts
+from poolmgr.launcher.context import Config, ProviderConfig
 from poolmgr.launcher.janitor import Janitor
+from poolmgr.launcher.ownership import Offer, Ownership
 from poolmgr.launcher.reporter import Reporter
+from poolmgr.launcher.service import Service
+from poolmgr.launcher.static.context import StaticConfig
 from poolmgr.launcher.supply import Limits
-from poolmgr.launcher.worker import ProviderWorker
+from poolmgr.launcher.tenure import Tenure
+from poolmgr.launcher.workers import PartsFactory, Workers
 from poolmgr.model.component import Component, ComponentKind, ComponentState
+from poolmgr.model.fleet import Peer
 from poolmgr.observe.stats import Stats
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import Clock
-from poolmgr.store.api import Store
+from poolmgr.runtime.executor import ThreadExecutor
+from poolmgr.runtime.worker import Worker
+from poolmgr.store.api import Change, ChangeKind, Store
 
 log = logging.getLogger(__name__)
 
-#: A provider that could not be started (its cloud is not in clouds.yaml, say) is tried again so often, in seconds.
-START_RETRY = 30.0
-
 #: A provider's worker that has not finished a cycle for so long, in seconds, is stuck.
 STUCK_AFTER = 600.0
-
-#: What a worker is built from: the same value means that the running one can go on with new limits.
-Identity = object
-PartsFactory = Callable[[OpenStackProvider], tuple[Identity, Callable[[], Parts]]]
+#: Connections to clouds that are made at a time.
+MAKERS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +48,7 @@ class Names:
 
 
 class Fleet:
-    """Owned by the daemon's main thread; nothing here is called from another, but for `ready` and `live`.
-
-    `parts_for(provider)` returns what identifies the provider's connection, and a function that makes its parts;
-    it raises ConfigError when the provider cannot be served as configured.
-    """
+    """`start`, `apply` and `stop` come from the daemon's threads, one at a time; `ready` and `live` from any."""
 
     def __init__(
         self,
@@ -61,18 +62,28 @@ class Fleet:
         new_id: Callable[[], str],
         parts_for: PartsFactory,
     ) -> None:
+        """`parts_for`: see `Workers`."""
         self._store = store
         self._clock = clock
         self._tuning = tuning
         self._names = names
-        self._parts_for = parts_for
         self._settings = Settings()
-        self._workers: dict[str, ProviderWorker] = {}
-        self._identities: dict[str, Identity] = {}
-        self._failed: dict[str, str] = {}  # provider -> why it could not be started, to log changes only
-        self._retry_at = float("inf")
         self._component: Component | None = None
         self._hurrying = threading.Event()
+        self._lock = threading.RLock()  # around `_workers` and `_ownership`
+        self._worker = Worker("fleet", self._cycle, clock, retry_after=1.0, spacing=0.05)
+        self._makers = ThreadExecutor("connect", MAKERS)
+        wake = self._worker.wake.set
+        self._workers = Workers(clock, tuning, parts_for, executor=self._makers, wake=wake)
+        peer = Peer(
+            id=new_id(),
+            hostname=names.hostname,
+            pid=names.pid,
+            version=__version__,
+            started_at=clock.time(),
+        )
+        self._ownership = Ownership(store, clock, tuning, self, peer)
+        self._unsubscribe = store.subscribe(self._changed)
         self._janitor = Janitor(
             store, clock, tuning, claims=claims, new_id=new_id, labels=self._labels, limits=self._limits
         )
@@ -95,54 +106,51 @@ class Fleet:
             )
         )
         self.apply(settings)
+        self._worker.start()
         self._janitor.start()
         self._reporter.start()
 
     def apply(self, settings: Settings) -> None:
-        """Make the workers what `settings` asks for."""
-        self._settings = settings
-        openstack: dict[str, OpenStackProvider] = {}
+        """Serve what `settings` asks for."""
+        wanted: dict[str, ProviderConfig] = {}
         for provider in settings.providers.values():
-            if isinstance(provider, StaticProvider):
-                log.error(
-                    "provider %s: driver static is not supported yet, its nodes are not served", provider.name
-                )
-            else:
-                openstack[provider.name] = provider
-        for name in [n for n in self._workers if n not in openstack]:
-            log.info("provider %s: removed from the configuration", name)
-            self._end(name)
-        self._failed = {n: why for n, why in self._failed.items() if n in openstack}
-        self._retry_at = float("inf")
-        for provider in openstack.values():
-            self._apply_one(provider)
+            wanted[provider.name] = _config(provider, settings)
+        with self._lock:
+            self._settings = settings
+            for name in self._workers.running().keys() - wanted.keys():
+                log.info("provider %s: removed from the configuration", name)
+            self._workers.apply(wanted)
+        self._worker.wake.set()
         self._janitor.wake()
 
-    def tick(self) -> None:
-        """Called about once a second: tries providers again that could not be started."""
-        if self._clock.monotonic() >= self._retry_at:
-            self._retry_at = float("inf")
-            for name in list(self._failed):
-                provider = self._settings.providers.get(name)
-                if isinstance(provider, OpenStackProvider):
-                    self._apply_one(provider)
-
     def stop(self, timeout: float) -> bool:
-        """Take nothing new, let launches finish for a part of `timeout`, hand back the rest, withdraw everything.
+        """Take nothing new, and let go of everything within `timeout` seconds; whether all of it was done in time.
 
-        Whether all of it was done in time.
+        What another launcher can have it gets at once, as it is. Otherwise launches may finish for a part of `timeout`;
+        the rest is left for whoever comes next.
         """
         began = self._clock.monotonic()
-        finish_by = began + timeout * self._tuning.stop_finish
         self._janitor.drain()
-        for worker in self._workers.values():
-            worker.drain()
-        while self._clock.monotonic() < finish_by and self._may_finish():
-            self._clock.wait(self._hurrying, 0.1)
-        clean = True
-        for worker in self._workers.values():
-            left = began + timeout - self._clock.monotonic()
-            clean = worker.stop(max(0.5, left / 2)) and clean
+        with self._lock:
+            self._ownership.drain()
+            for worker in self._workers.running().values():
+                worker.drain()
+        self._worker.wake.set()
+        finish_by = began + timeout * self._tuning.stop_finish
+        self._wait(finish_by, lambda worker: worker.idle or self._hurrying.is_set())
+        with self._lock:
+            for name in self._workers.running():
+                self._workers.let_go(name)
+        self._wait(began + timeout * (1 + self._tuning.stop_finish) / 2, lambda worker: worker.gone)
+        self._unsubscribe()
+        self._worker.stop()
+        clean = self._worker.join(2.0)
+        with self._lock:
+            for name in self._workers.running():
+                left = began + timeout - self._clock.monotonic()
+                clean = self._workers.stop(name, max(0.5, left / 2)) and clean
+            self._makers.stop()
+            self._ownership.withdraw()
         clean = self._janitor.stop(2.0) and clean
         clean = self._reporter.stop(2.0) and clean
         if self._component is not None:
@@ -150,14 +158,16 @@ class Fleet:
         return clean
 
     def hurry(self) -> None:
-        """Finish nothing more while stopping: hand back. From any thread."""
+        """Finish nothing more while stopping: let go. From any thread."""
         self._hurrying.set()
 
     def ready(self) -> str | None:
-        """Why this launcher serves no requests now, None if it does, were it for one provider."""
-        workers, failed = self._workers.copy(), self._failed.copy()
+        """Why this launcher serves no requests now, None if it does, were it for one provider, or only stands by."""
+        workers, failed = self._workers.running(), dict(self._workers.failed)
         if not workers and failed:
             return "no provider can be served: " + "; ".join(failed.values())
+        if not self._ownership.settled:
+            return "it has not found its place in the fleet yet"
         if workers and not any(worker.connected for worker in workers.values()):
             return f"no cloud has answered yet: {', '.join(workers)}"
         return None
@@ -165,20 +175,50 @@ class Fleet:
     def live(self) -> str | None:
         """Why a worker seems to be stuck, None if none does."""
         now = self._clock.monotonic()
-        for name, worker in self._workers.copy().items():
+        for name, worker in self._workers.running().items():
             idle = now - worker.last_cycle_at
             if idle > STUCK_AFTER:
                 return f"provider {name} has not finished a cycle for {idle:.0f} s"
         return None
 
     def describe(self) -> str:
-        return "\n".join(worker.describe() for worker in self._workers.values())
+        """Who owns what, and the state of each worker; from any thread."""
+        workers = self._workers.running().values()
+        return "\n".join([*self._ownership.describe(), *(worker.describe() for worker in workers)])
 
-    def _may_finish(self) -> bool:
-        """Whether waiting may get something finished that is in hand."""
-        if self._hurrying.is_set() or not self._store.connected:
-            return False
-        return not all(worker.idle for worker in self._workers.values())
+    # As the crew of `Ownership`
+
+    def offer(self) -> Offer:
+        labels = self._settings.labels.values()
+        min_ready = {label.name: label.min_ready for label in labels if label.min_ready > 0}
+        return Offer(providers=self._workers.able(), min_ready=min_ready)
+
+    def begin(self, tenure: Tenure) -> None:
+        self._workers.begin(tenure)
+
+    def let_go(self, provider: str) -> None:
+        self._workers.let_go(provider)
+
+    def busy(self, provider: str) -> bool:
+        return self._workers.busy(provider)
+
+    # Inside
+
+    def _cycle(self) -> float:
+        with self._lock:
+            self._workers.cycle()
+            return self._ownership.cycle()
+
+    def _changed(self, change: Change) -> None:
+        if change.kind in (ChangeKind.FLEET, ChangeKind.SESSION):
+            self._worker.wake.set()
+
+    def _wait(self, until: float, over: Callable[[Service[Any]], bool]) -> None:
+        """Until `over` holds for all workers that are left, or that time has come (monotonic seconds)."""
+        while self._clock.monotonic() < until and self._store.connected:
+            if all(worker.gone or over(worker) for worker in self._workers.running().values()):
+                return
+            self._clock.wait(self._hurrying, 0.05)
 
     def _labels(self) -> Mapping[str, Label]:
         return self._settings.labels
@@ -191,49 +231,20 @@ class Fleet:
             for pool in provider.pools.values()
         }
 
-    def _apply_one(self, provider: OpenStackProvider) -> None:
-        name = provider.name
-        settings = self._settings
-        config = Config(
-            provider=provider,
-            labels=settings.labels,
-            tenants=settings.tenants,
-            max_hold_age=settings.max_hold_age,
-            fair_tenants=settings.fair_tenants,
-            idle_hold=settings.idle_hold,
-            offers={
-                (each.name, pool.name): frozenset(pool.labels)
-                for each in settings.providers.values()
-                if isinstance(each, OpenStackProvider)  # nobody serves the static ones yet
-                for pool in each.pools.values()
-            },
-        )
-        try:
-            identity, make_parts = self._parts_for(provider)
-            if name in self._workers and self._identities[name] == identity:
-                self._workers[name].reconfigure(config)
-                return
-            if name in self._workers:
-                log.info("provider %s: its connection settings changed, starting it anew", name)
-                self._end(name)
-            worker = ProviderWorker(make_parts(), config, self._tuning)
-        except StoreError:
-            raise
-        except PoolmgrError as error:
-            if self._failed.get(name) != str(error):
-                goes_on = " as configured; it goes on with its old settings" if name in self._workers else ""
-                log.error("provider %s cannot be served%s: %s", name, goes_on, error)
-            self._failed[name] = str(error)
-            self._retry_at = self._clock.monotonic() + START_RETRY
-            return
-        self._failed.pop(name, None)
-        self._workers[name] = worker
-        self._identities[name] = identity
-        worker.start()
-        log.info("provider %s: started", name)
 
-    def _end(self, name: str) -> None:
-        worker = self._workers.pop(name)
-        self._identities.pop(name, None)
-        if not worker.stop(self._tuning.stop_timeout / 3):
-            log.error("provider %s: its worker did not end in time; its locks go with the session", name)
+def _config(provider: Provider, settings: Settings) -> ProviderConfig:
+    common: dict[str, Any] = {
+        "labels": settings.labels,
+        "tenants": settings.tenants,
+        "max_hold_age": settings.max_hold_age,
+        "fair_tenants": settings.fair_tenants,
+        "idle_hold": settings.idle_hold,
+        "offers": {
+            (each.name, pool.name): frozenset(pool.labels)
+            for each in settings.providers.values()
+            for pool in each.pools.values()
+        },
+    }
+    if isinstance(provider, OpenStackProvider):
+        return Config(provider=provider, **common)
+    return StaticConfig(provider=provider, **common)

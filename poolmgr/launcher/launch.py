@@ -43,7 +43,9 @@ class Launch:
         request: NodeRequest | None,
         zones: Sequence[str],
         now: float,
+        facts: LaunchFacts | None = None,
     ) -> None:
+        """`facts`: where it stands, if it is one of another launcher's that goes on."""
         self.node = node
         self.lock = lock
         self.pool = pool
@@ -52,8 +54,8 @@ class Launch:
         self.request = request  # as it was when the launch began; None for nobody
         self.zones = zones  # where the next attempt may go when its zone is full; () keeps the zone
         self.tried: set[str | None] = set()  # zones that had no room, since an attempt last counted
-        self.started = now
-        self.facts = LaunchFacts(node_id=node.id, since=now, attempt_since=now)
+        self.facts = facts or LaunchFacts(node_id=node.id, since=now, attempt_since=now)
+        self.started = self.facts.attempt_since
         self.server: Server | None = None  # as last listed ACTIVE
         self.active_at: float | None = None  # when it was first seen ACTIVE in this attempt
         self.failure: Failure | None = None  # decided, but not yet carried out: the store was away

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from poolmgr.errors import (
     AuthFailed,
+    BadRecord,
     CloudUnavailable,
     ImageGone,
     LockLost,
@@ -42,12 +43,15 @@ from poolmgr.policy.polling import patience
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 
+_MAKING = (Phase.CREATING, Phase.EXPOSING)
+
 
 class Launches:
     """All launches of one worker, by node id."""
 
     def __init__(self, context: Context, removals: Removals, watcher: Watcher) -> None:
         self._context = context
+        self._removals = removals
         self._watcher = watcher
         self._launches: dict[str, Launch] = {}
         self._failures = Failures(context, removals, watcher, self._launches)
@@ -67,6 +71,15 @@ class Launches:
     def begin(self, launch: Launch) -> None:
         self._launches[launch.node.id] = launch
         self._guarded(launch, lambda: self._obey(launch, self._context.clock.monotonic()))
+
+    def resume(self, launch: Launch) -> None:
+        """Go on with one that another launcher began."""
+        self._launches[launch.node.id] = launch
+
+    @property
+    def calling(self) -> bool:
+        """Whether a call is in flight that makes something in the cloud."""
+        return any(one.facts.busy and one.facts.phase in _MAKING for one in self._launches.values())
 
     def abandon(self, node_id: str) -> None:
         """Give up a launch nobody wants any more; its node and lock are the caller's, who has to remove it."""
@@ -109,7 +122,7 @@ class Launches:
     def _obey(self, launch: Launch, now: float) -> float:
         context = self._context
         provider = context.config.provider
-        self._mark_volumes(launch)
+        self._look_at_server(launch)
         step = policy.next_step(
             launch.facts,
             context.servers.last,
@@ -117,6 +130,7 @@ class Launches:
             launch_timeout=provider.launch_timeout,
             boot_timeout=provider.boot_timeout,
             tuning=context.tuning,
+            provider=context.name,
             deployment=context.parts.deployment,
             before=context.servers.whole_before,
         )
@@ -129,10 +143,15 @@ class Launches:
                     return min(until, look_at)
                 (context.servers.want if absence else context.servers.want_states)(now)
                 return until
-            case policy.Create():
+            case policy.Create(attempt=attempt, reason=reason):
+                if attempt is not None:
+                    launch.log.info("attempt %d begins: %s", attempt, reason)
+                    launch.facts = replace(launch.facts, attempt=attempt, adopted=False)
                 self._create(launch, now)
-            case policy.Adopt(server=server):
+            case policy.Adopt(server=server, others=others):
                 launch.log.info("found server %s of the unanswered create call", server.id)
+                for other in others:
+                    self._remove_other(launch, other)
                 self._created(launch, server.id)
             case policy.Expose(server=server):
                 self._expose(launch, server, now)
@@ -144,12 +163,26 @@ class Launches:
                 self._failures.fail(launch, result, reason, charged=charged)
         return float("inf")
 
-    def _mark_volumes(self, launch: Launch) -> None:
-        """As soon as its server shows volumes they get our mark; nothing waits for that."""
+    def _look_at_server(self, launch: Launch) -> None:
+        """As soon as its server shows volumes they get our mark; nothing waits for that.
+
+        That of an adopted launch also tells which attempt it is of.
+        """
         context, facts = self._context, launch.facts
         server = context.servers.last.items.get(facts.server_id or "") if context.servers.last else None
-        if server is not None and server.volumes:
+        if server is None:
+            return
+        if facts.adopted:
+            attempt = server.owner.attempt if server.owner else None
+            facts = launch.facts = replace(facts, attempt=attempt or facts.attempt, adopted=False)
+        if server.volumes:
             context.marks.note(server, context.owner_of(launch.node.id, facts.attempt))
+
+    def _remove_other(self, launch: Launch, server: Server) -> None:
+        """Another attempt's server of an adopted node: only one can be its own."""
+        if server.id not in self._removals:
+            launch.log.warning("server %s of an earlier attempt is removed", server.id)
+            self._removals.begin_for_leak(server, lambda: launch.log.info("server %s is gone", server.id))
 
     def _mine(self, launch: Launch, attempt: int, phase: Phase) -> bool:
         """Whether an outcome still concerns this launch: the same attempt, still in the phase that asked."""
@@ -168,15 +201,16 @@ class Launches:
             return
         launch.node = replace(launch.node, image_id=upload_path)
         launch.facts = replace(launch.facts, phase=Phase.CREATING, since=now, busy=True)
-        lock = launch.lock
+        node_id, lock = launch.node.id, launch.lock
 
         def job() -> str:
             context.fence(lock)  # the last moment at which nothing has happened yet
             server_id = context.cloud.create_server(spec)
-            if not context.holds(lock):  # frozen in between, perhaps: nobody else can know of this server
-                launch.log.warning("server %s was made after the lock was lost: taken back", server_id)
-                context.cloud.delete_server(server_id)  # should it fail, the sweep finds it
-                raise LockLost(f"{lock.path} is not ours any more")
+            if not context.holds(lock):  # frozen in between, perhaps
+                launch.log.warning("server %s was made while the lock was in doubt", server_id)
+                if not self._may_be_adopted(node_id, server_id):
+                    context.cloud.delete_server(server_id)  # should it fail, the sweep finds it
+                raise OutcomeUnknown(f"{lock.path} is in doubt")
             return server_id
 
         def then(outcome: Outcome[str]) -> None:
@@ -185,6 +219,19 @@ class Launches:
             self._guarded(launch, lambda: self._create_answered(launch, outcome))
 
         context.jobs.run(context.parts.api, job, then)
+
+    def _may_be_adopted(self, node_id: str, server_id: str) -> bool:
+        """Whether the node's record, as it is now, allows whoever has it to find and use this server.
+
+        Where that cannot be told it stays: the owner of the provider finds it, as the node's or as nobody's.
+        """
+        try:
+            node = self._context.store.read_node(node_id)
+        except RecordGone:
+            return False
+        except (StoreUnavailable, BadRecord):
+            return True
+        return node.external_id == server_id or (node.state is NodeState.BUILDING and not node.external_id)
 
     def _create_answered(self, launch: Launch, outcome: Outcome[str]) -> None:
         if outcome.error is not None:

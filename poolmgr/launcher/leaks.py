@@ -195,4 +195,8 @@ class LeakSweep:
                 else:
                     log.warning("cannot delete %s %s: %s", kind, thing, outcome.error)
 
-            context.jobs.run(context.parts.api, partial(delete, thing), then)
+            def job(thing: str = thing) -> None:
+                context.fence()
+                delete(thing)
+
+            context.jobs.run(context.parts.api, job, then)

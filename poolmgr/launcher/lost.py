@@ -1,4 +1,7 @@
-"""Requests whose launcher is gone: pending, and nobody works on them. They go back to the start (zookeeper.md 9.2)."""
+"""Requests whose launcher is gone: pending, and nobody works on them. They go back to the start (zookeeper.md 9.2).
+
+Those that someone could go on with (`policy.adoption`) are left to him for `adoption_grace`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from poolmgr.launcher.claims import Claims
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import RequestState
 from poolmgr.observe.context import context_logger
+from poolmgr.policy.adoption import adoptable
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import Clock
 from poolmgr.store.api import Store
@@ -29,21 +33,25 @@ class LostRequests:
     def reset(self, now: float) -> float:
         """Reset those that are due; returns when to look again (monotonic seconds)."""
         with self._store.reading() as snapshot:
+            served = {name for peer in snapshot.peers() if not peer.draining for name in peer.providers}
             lost = {
-                r.id
+                r.id: self._grace(adoptable(r.id, snapshot, served))
                 for r in snapshot.requests(RequestState.PENDING)
                 if not snapshot.request_locked(r.id) and r.id not in self._claims
             }
         self._unlocked_since = {i: self._unlocked_since.get(i, now) for i in lost}
         due = float("inf")
         for request_id, since in list(self._unlocked_since.items()):
-            at = since + self._tuning.lost_request_grace
+            at = since + lost[request_id]
             if now >= at:
                 self._reset(request_id)
                 del self._unlocked_since[request_id]
             else:
                 due = min(due, at)
         return due
+
+    def _grace(self, adoptable: bool) -> float:
+        return self._tuning.adoption_grace if adoptable else self._tuning.lost_request_grace
 
     def _reset(self, request_id: str) -> None:
         store = self._store

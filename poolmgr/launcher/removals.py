@@ -92,7 +92,7 @@ class Removals:
         self._removals[server.id].booted_from_volume = server.image_id is None
 
     def forget_all(self) -> None:
-        """Drop all of them: the locks they relied on are gone, or were taken since then and are let go."""
+        """Drop all of them, and let go of their locks: who owns the provider next finds the same records."""
         for removal in self._removals.values():
             if removal.lock is not None:
                 self._context.store.unlock(removal.lock)

@@ -116,6 +116,19 @@ class HeldRequests:
         """Write our refusal and let go."""
         self._answers.decline(request, lock, pool_ids, reason)
 
+    def resume(self, held: Held, launches: Iterable[Launch] = ()) -> None:
+        """Go on with a request that another launcher had, and with the launches of its nodes."""
+        self._held[held.request.id] = held
+        for node_id in held.places.values():
+            self._by_node[node_id] = held
+        for launch in launches:
+            self.launches.resume(launch)
+
+    def resume_spare(self, launch: Launch) -> None:
+        """Go on with another launcher's launch that no request wants (yet)."""
+        self.launches.resume(launch)
+        self.spares.add([launch.node.id])
+
     # Each cycle
 
     def advance(self, *, stopping: bool = False) -> None:
@@ -180,14 +193,29 @@ class HeldRequests:
             held.log.warning("lost: %s", error)
             self._cancelled(held)
 
-    def give_all_back(self) -> None:
-        """Stopping: hand every request back, free its ready nodes, let the rest be deleted by whoever is next."""
+    def let_go(self) -> None:
+        """Leave everything as it is to who owns the provider next: nothing is deleted, pending requests stay so.
+
+        Those for which nothing was done yet are handed back.
+        """
         for held in list(self._held.values()):
             try:
-                self._give_back(held, declined_for=None)
+                if held.failed is not None or not held.places:
+                    self._give_back(held, declined_for=held.failed)
+                else:
+                    self._finish(held, held.request, self._locks_of(held))
+                    held.log.info("left to the next owner of %s", self._context.name)
             except StoreError as error:
-                held.log.warning("not handed back, the next launcher will reset it: %s", error)
-                self._forget(held)
+                held.log.warning("not let go as it should be: %s", error)
+            for _, lock in self._locks_of(held):
+                self._context.store.unlock(lock)
+            self._forget(held)
+        self.spares.forget_all()
+        self.launches.forget_all()
+
+    def _locks_of(self, held: Held) -> list[tuple[Node, Lock]]:
+        launches = (self.launches.get(node_id) for node_id in held.places.values())
+        return [*held.ready.values(), *((one.node, one.lock) for one in launches if one)]
 
     def forget_all(self) -> None:
         """The session is lost: we own nothing. What was locked since then, in the same cycle, is let go."""
@@ -339,7 +367,7 @@ class HeldRequests:
         if flavor is None:
             return
         record = allocated(desk.new_node(label, flavor, zone), held.request)
-        lock, node = context.store.create_node(record)
+        lock, node = context.store.create_node(record, owner=context.tenure.lock)
         self._put(held, place, node)
         single = len(held.request.labels) == 1
         launch = Launch(

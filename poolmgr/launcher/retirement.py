@@ -42,10 +42,17 @@ class Retirement:
 
     # Records
 
-    def collect(self, now: float) -> float:
-        """Begin the deletion of garbage nodes, free promised ones; returns when to look again (monotonic)."""
+    def collect(self, now: float, given_up: Collection[str]) -> float:
+        """Begin the deletion of garbage nodes, free promised ones; returns when to look again (monotonic).
+
+        BUILDING ones are garbage only if they are among `given_up`: the others may be adopted.
+        """
         with self._context.store.reading() as snapshot:
-            garbage = [n for n in snapshot.garbage(self._context.name) if n.id not in self._removals]
+            garbage = [
+                n
+                for n in snapshot.garbage(self._context.name)
+                if n.id not in self._removals and (n.state is not NodeState.BUILDING or n.id in given_up)
+            ]
             drained = list(to_drain(snapshot, self._context.name)) if self._draining else []
         due = float("inf")
         begun = 0

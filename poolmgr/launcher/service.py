@@ -11,7 +11,7 @@ C_contra = TypeVar("C_contra", bound=ProviderConfig, contravariant=True)
 
 
 class Service(Protocol[C_contra]):
-    """One provider's worker: it serves from `start` to `stop`. All of this may be called from any thread."""
+    """One provider's worker: it serves from `start` until it is `gone`, or to `stop`. All of this is for any thread."""
 
     @property
     def provider(self) -> Provider:
@@ -36,6 +36,13 @@ class Service(Protocol[C_contra]):
 
     def drain(self) -> None:
         """Take nothing new; finish what is in hand."""
+
+    def let_go(self) -> None:
+        """End soon, and leave everything as it is to who owns the provider next."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended by itself: let go, or as the provider was lost. It acts no more and holds no lock."""
 
     def stop(self, timeout: float) -> bool:
         """Hand back what is left, withdraw the pools. Whether all ended within `timeout` seconds."""

@@ -8,9 +8,11 @@ provider's own executors, so one that hangs stalls that provider only.
 from __future__ import annotations
 
 import logging
+import threading
 
 from poolmgr.config.settings import OpenStackProvider
-from poolmgr.errors import StoreUnavailable
+from poolmgr.errors import LockLost, StoreUnavailable
+from poolmgr.launcher.adoption import Adoption
 from poolmgr.launcher.assignment import Assignment
 from poolmgr.launcher.cloudfacts import CloudFacts
 from poolmgr.launcher.context import Config, Context, Parts
@@ -22,6 +24,7 @@ from poolmgr.launcher.removals import Removals
 from poolmgr.launcher.requests import HeldRequests
 from poolmgr.launcher.retirement import Retirement
 from poolmgr.launcher.room import Room
+from poolmgr.launcher.tenure import Tenure
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.worker import Worker
 from poolmgr.store.api import Change, ChangeKind
@@ -30,9 +33,13 @@ log = logging.getLogger(__name__)
 
 
 class ProviderWorker:
-    """The worker of one openstack provider. `start`, `reconfigure`, `drain` and `stop` come from other threads."""
+    """The worker of one openstack provider, for as long as we own it.
 
-    def __init__(self, parts: Parts, config: Config, tuning: Tuning) -> None:
+    `start`, `reconfigure`, `drain`, `let_go` and `stop` come from other threads. It ends by itself when the provider is
+    lost, or let go: then it is `gone`, holds nothing any more, and whoever has it calls `stop`.
+    """
+
+    def __init__(self, parts: Parts, config: Config, tuning: Tuning, tenure: Tenure) -> None:
         self._worker = Worker(
             f"provider-{config.provider.name}",
             self.cycle,
@@ -41,7 +48,7 @@ class ProviderWorker:
             spacing=tuning.cycle_spacing,
         )
         self._jobs = Jobs(self._worker.wake.set)
-        self._context = Context(parts, config, tuning, self._jobs)
+        self._context = Context(parts, config, tuning, self._jobs, tenure)
         self._orders = Orders(self._context)
         self._facts = CloudFacts(self._context)
         self._removals = Removals(self._context)
@@ -51,9 +58,11 @@ class ProviderWorker:
         self._leaks = LeakSweep(self._context, self._removals)
         self._wanted_config = config
         self._draining = False
-        self._handed_back = False
+        self._let_go_by: float | None = None  # monotonic; None: it is not to be let go
+        self._gone = threading.Event()
         self._slowest, self._next_report = 0.0, 0.0
         self._epoch = parts.store.epoch
+        self._adoption = Adoption(self._context, self._facts, self._pools, self._requests)
         self._assignment = Assignment(
             self._context, self._pools, self._requests, pauses=lambda: self._requests.pauses
         )
@@ -89,19 +98,33 @@ class ProviderWorker:
         self._draining = True
         self._worker.wake.set()
 
+    def let_go(self) -> None:
+        """Leave everything as it is, for who owns the provider next, as soon as no call is in flight that makes things.
+
+        Calls that hang are waited for no longer than `handover_patience`.
+        """
+        if self._let_go_by is None:
+            self._let_go_by = self._context.clock.monotonic() + self._context.tuning.handover_patience
+        self._worker.wake.set()
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended by itself: it acts no more, and holds no lock."""
+        return self._gone.is_set()
+
     @property
     def idle(self) -> bool:
         """Whether no request is in hand."""
         return len(self._requests) == 0
 
     def stop(self, timeout: float) -> bool:
-        """End the thread, hand back what is left, withdraw the pools. Whether it ended within `timeout` seconds."""
+        """End the thread, let go of what is left, withdraw the pools. Whether it ended within `timeout` seconds."""
         self._draining = True
         self._worker.stop()
         ended = self._worker.join(timeout)
         self._unsubscribe()
-        if ended:
-            self._hand_back()
+        if ended and not self.gone:
+            self._leave()
         self._context.parts.api.stop()
         self._context.parts.probes.stop()
         self._context.cloud.close()
@@ -129,15 +152,23 @@ class ProviderWorker:
         """One look at everything; returns the seconds until the next one is due."""
         context = self._context
         began = context.clock.monotonic()
-        if context.store.epoch != self._epoch:
+        if self.gone:
+            return float("inf")
+        if context.store.epoch != self._epoch or not context.tenure.valid:
             self._lose_everything()
+            return 0.0
         if self._wanted_config is not context.config:
             self._adopt(self._wanted_config)
         try:
             self._jobs.deliver()
             if not context.store.connected:
                 return 1.0
+            if self._let_go_by is not None:
+                return self._let_go(began, self._let_go_by)
             due = self._work(began)
+        except LockLost as error:  # of the provider's own lock: the next cycle ends
+            log.warning("%s: %s", context.name, error)
+            return 0.1
         except StoreUnavailable as error:
             log.warning("%s: the store is away: %s", context.name, error)
             return 0.5
@@ -165,17 +196,19 @@ class ProviderWorker:
         context = self._context
         dues = [self._orders.look(now), self._facts.refresh(now)]
         self._requests.advance(stopping=self._draining)
+        dues.append(self._adoption.run(now))
         if not self._draining:
             dues.append(self._assignment.run(now))
             for (
                 desk
             ) in self._pools.values():  # after the pass, which may have found that a request has to wait here
                 desk.publish(now)
+        dues.append(context.status.publish(now))
         waiting = {**self._assignment.waiting, **self._requests.waiting}  # who has a part comes first
         self._room.make(waiting, now)
         dues.append(self._requests.spares.tend(now, short=waiting))
         dues.append(self._requests.launches.advance(now))
-        dues.append(self._retirement.collect(now))
+        dues.append(self._retirement.collect(now, self._adoption.given_up))
         dues.append(self._removals.advance(now))
         if context.info is not None:
             launching = [launch.node.id for launch in self._requests.launches]
@@ -192,11 +225,38 @@ class ProviderWorker:
         return min(dues)
 
     def _lose_everything(self) -> None:
-        """The session was lost: all our locks are void, so nothing in hand is ours any more."""
-        log.warning("%s: session lost, dropping everything in hand", self._context.name)
-        self._epoch = self._context.store.epoch
-        self._requests.forget_all()
-        self._removals.forget_all()
+        """The session was lost, or the provider: our locks are void, so nothing in hand is ours any more."""
+        log.warning("%s: not ours any more, dropping everything in hand", self._context.name)
+        try:
+            self._requests.forget_all()
+            self._removals.forget_all()
+            for desk in self._pools.values():
+                desk.withdraw()
+        finally:
+            self._end()
+
+    def _let_go(self, now: float, by: float) -> float:
+        """Wait for what is being made, then leave; returns when to look again."""
+        if self._requests.launches.calling and now < by:
+            return by - now
+        self._leave()
+        return 0.0
+
+    def _leave(self) -> None:
+        """Hold nothing any more. Either on the worker's thread, or after that has ended."""
+        try:
+            self._jobs.deliver()
+        finally:
+            if self._context.store.connected and self._context.store.epoch == self._epoch:
+                self._requests.let_go()
+                self._removals.forget_all()
+            for desk in self._pools.values():
+                desk.withdraw()
+            self._end()
+
+    def _end(self) -> None:
+        self._gone.set()
+        self._worker.stop()
 
     # Settings
 
@@ -214,16 +274,3 @@ class ProviderWorker:
                 self._pools[name].pool = pool
             else:
                 self._pools[name] = PoolDesk(self._context, self._facts, pool)
-
-    def _hand_back(self) -> None:
-        """The thread has ended: nobody else touches our state now."""
-        if self._handed_back:
-            return
-        self._handed_back = True
-        try:
-            self._jobs.deliver()
-        finally:
-            if self._context.store.connected and self._context.store.epoch == self._epoch:
-                self._requests.give_all_back()
-            for desk in self._pools.values():
-                desk.withdraw()

@@ -9,6 +9,9 @@ CREATING and EXPOSING mean that a call is in flight; in BOOTING one is while the
 listing told. UNKNOWN: the create call was sent and never answered; the server is looked for by its metadata in
 listings before anything is sent again (cloud.md 3.6). CLEANING: the failed attempt's server is being deleted; the next
 attempt begins when it is gone. All times are monotonic seconds.
+
+A launch that was adopted (`policy.adoption`) begins in BOOTING when its record names a server. Otherwise in UNKNOWN: a
+launcher that is gone may have sent a create call, of whatever attempt.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import enum
 from dataclasses import dataclass, replace
 
 from poolmgr.model.server import FaultKind, Listing, Server, ServerStatus
+from poolmgr.policy import adoption
 from poolmgr.policy.growth import doubling
 from poolmgr.policy.tuning import Tuning
 
@@ -59,6 +63,7 @@ class LaunchFacts:
     not_before: float = 0.0  # of the next create call or probe
     server_id: str | None = None
     busy: bool = False  # a call or probe of this phase is in flight
+    adopted: bool = False  # from a launcher that is gone, and the attempt in hand was that one's
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +75,19 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Create:
+    """`attempt`: its number from now on; None leaves it."""
+
     reason: str = "new"
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """The server of a create call that was never answered."""
+    """The server of a create call that was never answered. `others` were made for the same node, and have to go."""
 
     server: Server
     reason: str = "found"
+    others: tuple[Server, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +125,15 @@ def next_step(
     launch_timeout: float,
     boot_timeout: float,
     tuning: Tuning,
+    provider: str,
     deployment: str,
     before: Listing[Server] | None = None,
 ) -> Step:
     """What to do next for one launch. Every input has an answer, so this never raises.
 
     `listing` is the newest, None before the first; a partial one proves no absence. `before` is the complete one before
-    it: where that is given, a server has vanished only when both lack it. `deployment` is ours: the server of an
-    unanswered create call must name it, as another installation may have a node of the same id.
+    it: where that is given, a server has vanished only when both lack it. `provider` and `deployment` are ours: the
+    server of an unanswered create call must name them, as another installation may have a node of the same id.
     """
     if facts.phase is Phase.CLEANING:
         return Wait("cleaning")
@@ -132,9 +142,14 @@ def next_step(
         if facts.phase is Phase.CREATING and facts.busy:
             return Wait("creating")  # only its answer says what there is to clean up
         return Fail(Result.TIMEOUT, f"not ready within launch-timeout ({launch_timeout:g} s)")
-    step = _step(
-        facts, listing, before, now=now, boot_timeout=boot_timeout, deployment=deployment, tuning=tuning
-    )
+    if facts.phase is Phase.UNKNOWN and facts.adopted:
+        step = _look_for_server(
+            facts, listing, before, now=now, provider=provider, deployment=deployment, tuning=tuning
+        )
+    else:
+        step = _step(
+            facts, listing, before, now=now, boot_timeout=boot_timeout, deployment=deployment, tuning=tuning
+        )
     return replace(step, until=min(step.until, deadline)) if isinstance(step, Wait) else step
 
 
@@ -178,6 +193,29 @@ def _settle_unknown(
         return Fail(
             Result.UNKNOWN, "the create call was not answered and no server came of it", charged=False
         )
+    return Wait("unknown", settled_at if now < settled_at else float("inf"), absence=True)
+
+
+def _look_for_server(
+    facts: LaunchFacts,
+    listing: Listing[Server] | None,
+    before: Listing[Server] | None,
+    *,
+    now: float,
+    provider: str,
+    deployment: str,
+    tuning: Tuning,
+) -> Step:
+    """An adopted launch whose record names no server: there is one, of some attempt, or two listings lack it."""
+    servers = listing.items.values() if listing else ()
+    there = adoption.servers_there(servers, facts.node_id, provider=provider, deployment=deployment)
+    if there:
+        return Adopt(there[0], others=tuple(there[1:]))
+    settled_at = facts.since + tuning.adoption_spacing
+    looks = ((listing, settled_at), (before, facts.since))
+    if all(one and one.complete and one.started_at >= at for one, at in looks):
+        bearing = (s for s in servers if s.owner and s.owner.node_id == facts.node_id)
+        return Create("no server came of it", attempt=adoption.fresh_attempt(bearing))
     return Wait("unknown", settled_at if now < settled_at else float("inf"), absence=True)
 
 

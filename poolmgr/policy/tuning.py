@@ -58,6 +58,16 @@ class Tuning:
     spare_grace: float = 5.0  # a node being built for a request that was cancelled waits so long for the next
     lost_request_grace: float = 1.0  # a pending request must be unlocked this long before it is reset
     adoption_grace: float = 60.0  # the same where a live launcher could adopt what was launched for it
+    adoption_patience: float = (
+        5.0  # before a node that is being built for a request someone else has is given up
+    )
+    adoption_spacing: float = (
+        20.0  # before the server of a create call that a dead launcher may have sent is not there
+    )
+    peer_settle: float = 5.0  # a launcher must have been there so long before providers are moved to it
+    takeover_grace: float = 3.0  # a free provider is left so long to the launcher that is preferred for it
+    handover_patience: float = 10.0  # for calls in flight, before what they are made for is let go
+    handover_retry: float = 300.0  # a launcher that did not take what was handed over is offered it again
     request_locks_interval: float = 600.0  # full look for forgotten lock directories
     static_live: float = 10.0  # a static host that answered so lately is not asked before it is handed out
     static_check: float = 60.0  # between two looks at a static host that has free nodes

@@ -8,12 +8,14 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from poolmgr.config.settings import OpenStackProvider, Settings
+from poolmgr.cloud.resolve import address_of
+from poolmgr.config.settings import OpenStackProvider, Provider, Settings
 from poolmgr.launcher.claims import Claims
-from poolmgr.launcher.context import Parts
+from poolmgr.launcher.context import Parts, ProviderParts
 from poolmgr.launcher.fleet import Fleet, Names
+from poolmgr.launcher.static.context import StaticParts
 from poolmgr.observe.board import Board
 from poolmgr.observe.stats import Stats, stats_from
 from poolmgr.policy.tuning import Tuning
@@ -207,9 +209,6 @@ class LauncherDaemon:
         if self._configuration.changed() or self._reload_wanted.is_set():
             self._reload_now()
         self._report()
-        with self._lock:
-            if self._fleet is not None and not self._stopping.is_set():
-                self._fleet.tick()
         return WATCH_INTERVAL
 
     def _report(self) -> None:
@@ -220,21 +219,26 @@ class LauncherDaemon:
             self._stats.reload_failed("launcher", hostname, facts.failed)
             self._stats.configuration("launcher", hostname, facts.digest)
 
-    def _parts_for(self, provider: OpenStackProvider) -> tuple[object, Callable[[], Parts]]:
-        """What identifies the provider's connection to its cloud, and how to make it. Raises ConfigError."""
+    def _parts_for(self, provider: Provider) -> tuple[object, Callable[[], ProviderParts]]:
+        """What identifies how the provider is connected to, and how to make that. Raises ConfigError."""
+        if isinstance(provider, OpenStackProvider):
+            return self._cloud_parts_for(provider)
+
+        def make() -> StaticParts:
+            return StaticParts(resolve=address_of, **self._common_parts(), probes=self._probes(provider))
+
+        return "static", make
+
+    def _cloud_parts_for(self, provider: OpenStackProvider) -> tuple[object, Callable[[], Parts]]:
         settings = cloud_settings(provider, self._configuration.clouds)
-        store, stats, tuning = self._store, self._stats, self._tuning
-        assert store is not None
-        assert stats is not None
+        tuning = self._tuning
+        assert self._stats is not None
         connections = Connections(
-            clock=self._clock, environ=self._environ, deployment=self._deployment, stats=stats
+            clock=self._clock, environ=self._environ, deployment=self._deployment, stats=self._stats
         )
 
         def make() -> Parts:
-            from poolmgr.cloud.probe import SshProber  # loads paramiko
-
             return Parts(
-                store=store,
                 cloud=connections.open(
                     provider.name,
                     settings,
@@ -242,17 +246,28 @@ class LauncherDaemon:
                     rate=provider.rate,
                     pool_size=tuning.api_threads + 2,
                 ),
-                prober=SshProber(self._clock),
-                clock=self._clock,
-                stats=stats,
                 api=ThreadExecutor(f"api-{provider.name}", tuning.api_threads),
-                probes=ThreadExecutor(f"probe-{provider.name}", tuning.probe_threads),
-                rng=random.Random(),
-                new_id=new_id,
-                deployment=self._deployment,
-                hostname=socket.gethostname(),
-                fqdn=socket.getfqdn(),
-                claims=self._claims,
+                probes=self._probes(provider),
+                **self._common_parts(),
             )
 
         return (settings, provider.rate), make
+
+    def _probes(self, provider: Provider) -> ThreadExecutor:
+        return ThreadExecutor(f"probe-{provider.name}", self._tuning.probe_threads)
+
+    def _common_parts(self) -> dict[str, Any]:
+        from poolmgr.cloud.probe import SshProber  # loads paramiko
+
+        return {
+            "store": self._store,
+            "prober": SshProber(self._clock),
+            "clock": self._clock,
+            "stats": self._stats,
+            "rng": random.Random(),
+            "new_id": new_id,
+            "deployment": self._deployment,
+            "hostname": socket.gethostname(),
+            "fqdn": socket.getfqdn(),
+            "claims": self._claims,
+        }

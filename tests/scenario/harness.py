@@ -22,10 +22,15 @@ from poolmgr.config.settings import (
     PoolLabel,
     TenantLimits,
 )
+from poolmgr.errors import ConfigError
 from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.context import Config, Parts
 from poolmgr.launcher.janitor import Janitor
+from poolmgr.launcher.ownership import Offer, Ownership
+from poolmgr.launcher.tenure import Tenure
 from poolmgr.launcher.worker import ProviderWorker
+from poolmgr.launcher.workers import Workers
+from poolmgr.model.fleet import Peer
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.observe.stats import NullStats
@@ -37,7 +42,7 @@ from poolmgr.store.memory import MemoryStore, MemoryTree
 from tests.fakes import FakeClock, InlineExecutor
 
 #: Real constants except where a scenario would only wait for them.
-TUNING = Tuning(sweep_interval=10.0, request_locks_interval=30.0, leak_age=30.0)
+TUNING = Tuning(sweep_interval=10.0, request_locks_interval=30.0, leak_age=30.0, adoption_grace=20.0)
 STEP = 0.25
 
 
@@ -110,6 +115,10 @@ STORE_ACTS = (
     "finish_request",
     "unlock",
     "promise",
+    "announce",
+    "update_peer",
+    "lock_provider",
+    "save_provider_status",
 )
 
 
@@ -145,7 +154,7 @@ def provider(
 
 
 class Process:
-    """One launcher process: a worker for each provider, and a janitor."""
+    """One launcher process: its part in the fleet, a worker for each provider that it owns, and a janitor."""
 
     def __init__(
         self, site: Site, *, fuse: Fuse | None = None, executors: Mapping[str, Executor] | None = None
@@ -158,39 +167,31 @@ class Process:
         self.memory.start()
         store: Any = Fused(self.memory, self.fuse, STORE_ACTS)
         self.store = store
-        claims = Claims()
+        self.claims = Claims()
         ids = (f"{n:032x}" for n in itertools.count(site.next_process() << 64))
-        deployment = store.deployment()
-        self.workers: dict[str, ProviderWorker] = {}
-        self.clouds: dict[str, SimulatedCloud] = {}  # by provider
-        for one in site.providers.values():
-            far = site.world.clouds[one.cloud or one.name]
-            cloud = SimulatedCloud(
-                far, clock=site.clock, calls=FusedCalls(far, self.fuse), **site.cloud_options
-            )
-            self.clouds[one.name] = cloud
-            parts = Parts(
-                store=store,
-                cloud=cloud,
-                prober=SimulatedProber(site.world),
-                clock=site.clock,
-                stats=self.stats,
-                api=(executors or {}).get(one.name, InlineExecutor()),
-                probes=(executors or {}).get(one.name, InlineExecutor()),
-                rng=random.Random(1),
-                new_id=lambda: next(ids),
-                deployment=deployment,
-                hostname="host",
-                fqdn="host.example.org",
-                claims=claims,
-            )
-            self.workers[one.name] = ProviderWorker(parts, site.config(one), site.tuning)
+        self.new_id = lambda: next(ids)
+        self.deployment = store.deployment()
+        self.executors = executors or {}
+        self.clouds: dict[str, SimulatedCloud] = {}  # by provider: the last that was connected to
+        for name in site.providers:
+            self.connect(name)
+        self.team = Workers(
+            site.clock,
+            site.tuning,
+            self.parts_for,
+            executor=InlineExecutor(),
+            wake=lambda: None,
+            start=lambda worker: None,
+        )
+        peer = Peer(id=self.new_id(), hostname="host")
+        self.ownership = Ownership(store, site.clock, site.tuning, self, peer)
+        self.reconfigure()
         self.janitor = Janitor(
             store,
             site.clock,
             site.tuning,
-            claims=claims,
-            new_id=lambda: next(ids),
+            claims=self.claims,
+            new_id=self.new_id,
             labels=lambda: site.labels,
             limits=lambda: {
                 (one.name, pool.name): pool.limits
@@ -199,11 +200,52 @@ class Process:
             },
         )
         self.alive = True
+        self.frozen = False
+
+    @property
+    def workers(self) -> Mapping[str, ProviderWorker]:
+        """Those of the providers that it owns."""
+        return self.team.running()
+
+    def owns(self) -> set[str]:
+        """The providers that it may act for now, for all that it knows."""
+        return {name for name in self.site.providers if self.ownership.tenure(name)}
+
+    def connect(self, name: str) -> SimulatedCloud:
+        far = self.site.world.clouds[self.site.providers[name].cloud or name]
+        calls = FusedCalls(far, self.fuse)
+        self.clouds[name] = SimulatedCloud(far, clock=self.site.clock, calls=calls, **self.site.cloud_options)
+        return self.clouds[name]
+
+    def parts_for(self, one: OpenStackProvider) -> tuple[object, Callable[[], Parts]]:
+        if one.name in self.site.unreachable:
+            raise ConfigError(f"no cloud {one.name}")
+
+        def make() -> Parts:
+            return Parts(
+                store=self.store,
+                cloud=self.clouds[one.name],
+                prober=SimulatedProber(self.site.world),
+                clock=self.site.clock,
+                stats=self.stats,
+                api=self.executors.get(one.name, InlineExecutor()),
+                probes=self.executors.get(one.name, InlineExecutor()),
+                rng=random.Random(1),
+                new_id=self.new_id,
+                deployment=self.deployment,
+                hostname="host",
+                fqdn="host.example.org",
+                claims=self.claims,
+            )
+
+        return one.rate, make
 
     def cycle(self) -> None:
-        if not self.alive:
+        if not self.alive or self.frozen:
             return
         try:
+            self.ownership.cycle()
+            self.team.cycle()
             for worker in self.workers.values():
                 worker.cycle()
             self.janitor.cycle()
@@ -216,20 +258,47 @@ class Process:
         self.memory.expire()
         self.memory.close()
 
-    def stop(self) -> None:
-        """A clean stop, as the daemon does it, once the workers are idle."""
+    def freeze(self) -> None:
+        """SIGSTOP for longer than the session lives: others see it as dead, and it knows nothing of that."""
+        self.frozen = True
+        self.memory.expire()
+
+    def drain(self) -> None:
+        """The first half of a clean stop: no new work, and others get what they can have."""
         self.janitor.drain()
+        self.ownership.drain()
         for worker in self.workers.values():
             worker.drain()
-        for worker in self.workers.values():
-            worker.stop(1.0)
+
+    def stop(self) -> None:
+        """A clean stop, as the daemon does it once it has waited long enough."""
+        self.drain()
+        for name in self.workers:
+            self.team.let_go(name)
+        for name in self.workers:
+            self.team.stop(name, 1.0)
+        self.ownership.withdraw()
         self.janitor.stop(1.0)
         self.memory.close()
         self.alive = False
 
     def reconfigure(self) -> None:
-        for name, worker in self.workers.items():
-            worker.reconfigure(self.site.config(self.site.providers[name]))
+        self.team.apply({name: self.site.config(one) for name, one in self.site.providers.items()})
+
+    # As the crew of `Ownership`
+
+    def offer(self) -> Offer:
+        min_ready = {label.name: label.min_ready for label in self.site.labels.values() if label.min_ready}
+        return Offer(providers=self.team.able(), min_ready=min_ready)
+
+    def begin(self, tenure: Tenure) -> None:
+        self.team.begin(tenure)
+
+    def let_go(self, provider: str) -> None:
+        self.team.let_go(provider)
+
+    def busy(self, provider: str) -> bool:
+        return self.team.busy(provider)
 
 
 class Site:
@@ -261,6 +330,7 @@ class Site:
         self.tuning = tuning
         self.max_hold_age = max_hold_age
         self.fair_tenants, self.idle_hold = fair_tenants, idle_hold
+        self.unreachable: set[str] = set()  # providers that no process can be configured for
         self.processes: list[Process] = []
         self.client = MemoryStore(self.tree, clock=self.clock)
         self.client.start()
@@ -278,6 +348,11 @@ class Site:
             max_hold_age=self.max_hold_age,
             fair_tenants=self.fair_tenants,
             idle_hold=self.idle_hold,
+            offers={
+                (each.name, pool.name): frozenset(pool.labels)
+                for each in self.providers.values()
+                for pool in each.pools.values()
+            },
         )
 
     def start(self, fuse: Fuse | None = None, *, executors: Mapping[str, Executor] | None = None) -> Process:
@@ -350,6 +425,11 @@ class Site:
     def count(self, kind: str) -> int:
         """How many `servers`, `ports`, `floating_ips`, `volumes` of ours and others there are in all clouds."""
         return sum(int(counts[kind]) for counts in self.world.counts().values())
+
+    def created(self) -> int:
+        """How many create calls for servers were sent to all clouds."""
+        operation = "compute.POST.servers"
+        return sum(counts["calls_by_operation"].get(operation, 0) for counts in self.world.counts().values())
 
     def is_clean(self) -> bool:
         """Whether nothing is left: no server, no port or volume of one, no floating IP, node, request or lock."""

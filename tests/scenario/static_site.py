@@ -14,6 +14,7 @@ from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.janitor import Janitor
 from poolmgr.launcher.static.context import StaticConfig, StaticParts
 from poolmgr.launcher.static.worker import StaticWorker
+from poolmgr.launcher.tenure import Tenure
 from poolmgr.model.component import Component
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
@@ -101,7 +102,9 @@ class StaticProcess:
             fqdn="host.example.org",
             claims=claims,
         )
-        self.worker = StaticWorker(parts, site.config(), site.tuning)
+        name = site.config().provider.name
+        self.tenure = Tenure(name, self.memory.lock_provider(name), owner="", hostname="host", since=0.0)
+        self.worker = StaticWorker(parts, site.config(), site.tuning, self.tenure)
         self.janitor = Janitor(
             store,
             site.clock,

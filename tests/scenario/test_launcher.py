@@ -211,17 +211,19 @@ def test_a_disabled_pool_declines_and_its_nodes_live_on() -> None:
     assert [n.state for n in site.nodes()] == [NodeState.READY]
 
 
-def test_a_clean_stop_hands_back_and_the_next_launcher_serves_it() -> None:
+def test_after_a_clean_stop_the_next_launcher_goes_on_with_the_same_server() -> None:
     site = Site({"one": {**DIRECT, "boot": 30.0}}, [provider("one")])
     process = site.start()
     request = site.submit("small")
     assert site.run(lambda: site.count("servers") == 1)
     process.stop()
-    assert site.state(request) is RequestState.REQUESTED
+    assert site.state(request) is RequestState.PENDING
     with site.client.reading() as snapshot:
         assert not list(snapshot.pools())
+        assert not snapshot.request_locked(request)
     site.start()
-    assert site.run(lambda: site.fulfilled(request))
+    assert site.run(lambda: site.fulfilled(request), seconds=40)
+    assert site.created() == 1
     site.use(request)
     assert site.run(site.is_clean), site.left()
 

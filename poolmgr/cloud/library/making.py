@@ -129,6 +129,7 @@ class Making:
             launch_timeout=self._timeout,
             boot_timeout=self._timeout,
             tuning=self._parts.tuning,
+            provider=LIBRARY,
             deployment=LIBRARY,
             before=self._before,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from poolmgr.config.settings import StaticProvider
 from poolmgr.launcher.context import ProviderConfig, ProviderContext, ProviderParts
 from poolmgr.launcher.jobs import Jobs
+from poolmgr.launcher.tenure import Tenure
 from poolmgr.policy.tuning import Tuning
 
 
@@ -27,5 +28,7 @@ class StaticContext(ProviderContext):
     parts: StaticParts
     config: StaticConfig
 
-    def __init__(self, parts: StaticParts, config: StaticConfig, tuning: Tuning, jobs: Jobs) -> None:
-        super().__init__(parts, config, tuning, jobs)
+    def __init__(
+        self, parts: StaticParts, config: StaticConfig, tuning: Tuning, jobs: Jobs, tenure: Tenure
+    ) -> None:
+        super().__init__(parts, config, tuning, jobs, tenure)

@@ -127,8 +127,8 @@ class Slots:
         context, host = self._context, step.host
         record = static.new_node(host, step.slot, step.findings, at=context.clock.time())
         try:
-            lock, node = context.store.create_node(record)
-        except Conflict as error:
+            lock, node = context.store.create_node(record, owner=context.tenure.lock)
+        except (Conflict, LockLost) as error:
             log.info("slot %d of host %s is not registered yet: %s", step.slot, host.told, error)
             return False
         context.store.unlock(lock)

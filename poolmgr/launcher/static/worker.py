@@ -6,9 +6,10 @@ It never waits for a host: looks at them run on an executor, so one that is dead
 from __future__ import annotations
 
 import logging
+import threading
 
 from poolmgr.config.settings import StaticProvider
-from poolmgr.errors import StoreUnavailable
+from poolmgr.errors import LockLost, StoreUnavailable
 from poolmgr.launcher.assignment import Assignment
 from poolmgr.launcher.jobs import Jobs
 from poolmgr.launcher.orders import Orders
@@ -17,6 +18,7 @@ from poolmgr.launcher.static.hosts import Hosts
 from poolmgr.launcher.static.pools import StaticDesk
 from poolmgr.launcher.static.requests import StaticRequests
 from poolmgr.launcher.static.slots import Slots
+from poolmgr.launcher.tenure import Tenure
 from poolmgr.model.fleet import ProviderMode
 from poolmgr.model.request import RequestState
 from poolmgr.policy import static
@@ -33,7 +35,7 @@ REPORT = 10.0
 class StaticWorker:
     """The worker of one static provider. A `Service`: all but `cycle` may come from other threads."""
 
-    def __init__(self, parts: StaticParts, config: StaticConfig, tuning: Tuning) -> None:
+    def __init__(self, parts: StaticParts, config: StaticConfig, tuning: Tuning, tenure: Tenure) -> None:
         self._worker = Worker(
             f"provider-{config.provider.name}",
             self.cycle,
@@ -42,7 +44,7 @@ class StaticWorker:
             spacing=tuning.cycle_spacing,
         )
         self._jobs = Jobs(self._worker.wake.set)
-        self._context = StaticContext(parts, config, tuning, self._jobs)
+        self._context = StaticContext(parts, config, tuning, self._jobs, tenure)
         self._orders = Orders(self._context)
         self._hosts = Hosts(self._context)
         self._slots = Slots(self._context, self._hosts)
@@ -50,6 +52,8 @@ class StaticWorker:
         self._assignment = Assignment(self._context, self._pools, StaticRequests(self._context, self._pools))
         self._wanted_config = config
         self._draining = False
+        self._letting_go = False
+        self._gone = threading.Event()
         self._begun = False
         self._told: dict[str, bool] = {}
         self._next_report = 0.0
@@ -86,6 +90,15 @@ class StaticWorker:
         self._draining = True
         self._worker.wake.set()
 
+    def let_go(self) -> None:
+        """Nothing is ever under way here, so that is soon done."""
+        self._letting_go = True
+        self._worker.wake.set()
+
+    @property
+    def gone(self) -> bool:
+        return self._gone.is_set()
+
     def stop(self, timeout: float) -> bool:
         """End the thread and withdraw the pools; the nodes stay, for whoever serves the provider next."""
         self._draining = True
@@ -93,9 +106,8 @@ class StaticWorker:
         ended = self._worker.join(timeout)
         self._unsubscribe()
         self._context.parts.probes.stop()
-        if ended:
-            for desk in self._pools.values():
-                desk.withdraw()
+        if ended and not self.gone:
+            self._leave()
         return ended
 
     def describe(self) -> str:
@@ -118,20 +130,35 @@ class StaticWorker:
         """One look at everything; returns the seconds until the next one is due."""
         context = self._context
         began = context.clock.monotonic()
+        if self.gone:
+            return float("inf")
+        if self._letting_go or not context.tenure.valid:
+            self._leave()
+            return 0.0
         context.config = self._wanted_config
         try:
             self._jobs.deliver()
             if not context.store.connected:
                 return 1.0
             due = self._work(began)
+        except LockLost as error:  # of the provider's own lock: the next cycle ends
+            log.warning("%s: %s", context.name, error)
+            return 0.1
         except StoreUnavailable as error:
             log.warning("%s: the store is away: %s", context.name, error)
             return 0.5
         self._begun = True
         return max(0.0, min(context.tuning.idle_cycle, due - context.clock.monotonic()))
 
+    def _leave(self) -> None:
+        """The nodes stay as they are. Either on the worker's thread, or after that has ended."""
+        for desk in self._pools.values():
+            desk.withdraw()
+        self._gone.set()
+        self._worker.stop()
+
     def _work(self, now: float) -> float:
-        dues = [self._orders.look(now)]
+        dues = [self._orders.look(now), self._context.status.publish(now)]
         self._adopt()
         if self._draining:
             return 1.0

@@ -40,6 +40,7 @@ def step(about: LaunchFacts, seen: Listing[Server] | None = None, *, now: float 
         "launch_timeout": 600.0,
         "boot_timeout": 60.0,
         "tuning": TUNING,
+        "provider": "north",
         "deployment": DEPLOYMENT,
         **how,
     }
@@ -174,6 +175,68 @@ def test_a_fault_that_the_listing_does_not_tell_is_asked_for_once():
     assert step(facts(Phase.BOOTING, busy=True), listing(silent)) == Wait("fault", 600.0)
 
 
+# The server of a launcher that is gone
+
+
+def adopted(**fields: Any) -> LaunchFacts:
+    return LaunchFacts(node_id=NODE, phase=Phase.UNKNOWN, since=100.0, adopted=True, **fields)
+
+
+def test_an_adopted_launch_takes_the_newest_attempts_server_and_the_others_go():
+    old, newest, unnumbered = (
+        server(id_, node=NODE, attempt=attempt) for id_, attempt in (("s-8", 1), ("s-9", 3), ("s-7", None))
+    )
+    seen = listing(old, newest, unnumbered, at=90.0)
+    assert step(adopted(), seen, now=101.0) == Adopt(newest, others=(old, unnumbered))
+
+
+def test_a_server_that_nodepool_made_is_adopted_too():
+    theirs = found(deployment=None, attempt=None)
+    assert step(adopted(), listing(theirs, at=90.0), now=101.0) == Adopt(theirs)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"node": "0000000008"},
+        {"deployment": OTHER_DEPLOYMENT},
+        {"provider": "south"},
+        {"status": ServerStatus.DELETED},
+        {"status": ServerStatus.SOFT_DELETED},
+    ],
+)
+def test_an_adopted_launch_takes_nothing_that_is_not_its_own(other):
+    seen = listing(found(**other), at=101.0)
+    assert step(adopted(), seen, now=102.0) == Wait("unknown", 120.0, absence=True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "before", "said"),
+    [
+        (listing(at=120.0), listing(at=100.0), Create("no server came of it", attempt=101)),
+        (listing(at=119.9), listing(at=100.0), Wait("unknown", 600.0, absence=True)),
+        (listing(at=120.0), listing(at=99.9), Wait("unknown", 600.0, absence=True)),
+        (listing(at=120.0), None, Wait("unknown", 600.0, absence=True)),
+        (
+            listing(at=120.0, complete=False, partial=True),
+            listing(at=100.0),
+            Wait("unknown", 600.0, absence=True),
+        ),
+        (listing(at=120.0), listing(at=100.0, complete=False), Wait("unknown", 600.0, absence=True)),
+        (None, None, Wait("unknown", 600.0, absence=True)),
+    ],
+)
+def test_a_create_call_is_sent_again_only_when_two_complete_listings_lack_its_server(seen, before, said):
+    """The launcher that is gone may have sent one: the second listing began adoption_spacing later."""
+    assert step(adopted(), seen, before=before, now=130.0) == said
+
+
+def test_the_new_attempt_has_a_number_above_all_that_were_seen():
+    gone = found(status=ServerStatus.DELETED, attempt=103)
+    said = step(adopted(), listing(gone, at=120.0), before=listing(at=100.0), now=130.0)
+    assert said == Create("no server came of it", attempt=201)
+
+
 @pytest.mark.parametrize("phase", [Phase.BOOTING, Phase.UNKNOWN])
 def test_a_partial_listing_shows_what_is_there_and_not_what_is_gone(phase):
     late = {"at": 99.0, "before": listing(at=98.0)}
@@ -290,6 +353,7 @@ def test_every_input_has_an_answer_and_no_wait_is_over_already(about, seen, befo
         launch_timeout=launch,
         boot_timeout=boot,
         tuning=TUNING,
+        provider="north",
         deployment=DEPLOYMENT,
         before=before,
     )
