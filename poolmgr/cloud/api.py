@@ -10,7 +10,7 @@ Every method may raise CloudUnavailable (Throttled) and AuthFailed; the other le
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,6 +61,19 @@ class Cloud(Protocol):
         """The project's limits: instances, cores, ram (MiB); unlimited and unknown ones are absent.
 
         With `volumes` (one call more) also volumes and volume-gb, where there is a Block Storage service.
+        """
+
+    def network_quotas(self) -> tuple[Quota, ...]:
+        """The project's limits of ports and floating IPs, those that there are, with everybody's use (1 to 3 calls).
+
+        () where the cloud does not tell.
+        """
+
+    def network_price(self, networks: Sequence[str]) -> Resources:
+        """What a server on `networks` (names or ids, () for the cloud's default) takes of those limits.
+
+        `ports`, and `floating-ips` where it would get one; empty where that cannot be told. Without a call as long as
+        the networks are known (10 minutes).
         """
 
     def flavors(self) -> tuple[Flavor, ...]:

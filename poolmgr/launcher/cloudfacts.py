@@ -7,17 +7,18 @@ with growing pauses.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from poolmgr.cloud.api import CloudInfo
-from poolmgr.config.settings import PoolLabel
+from poolmgr.config.settings import Pool, PoolLabel
 from poolmgr.errors import CloudUnavailable, PoolmgrError
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.jobs import Outcome
 from poolmgr.model.resources import Resources
-from poolmgr.model.server import Flavor
-from poolmgr.policy.flavors import choose_flavor, price
+from poolmgr.model.server import Flavor, Quota
+from poolmgr.policy.capacity import NetworkPrices, unmanaged_network
+from poolmgr.policy.flavors import choose_flavor, network_price, price
 from poolmgr.policy.growth import doubling
 from poolmgr.policy.requests import LabelFacts
 from poolmgr.policy.zones import Shortage, no_room
@@ -34,6 +35,8 @@ class Known:
 
     info: CloudInfo
     limits: Resources
+    quotas: tuple[Quota, ...] | None  # of ports and floating IPs; None: not known now
+    plugs: Mapping[tuple[str, ...], Resources]  # by networks of labels: what a server on them takes of those
     flavors: tuple[Flavor, ...]
     zones: tuple[str, ...]
 
@@ -48,6 +51,8 @@ class CloudFacts:
         self._in_flight = False
         self._next = 0.0
         self._failures = 0
+        self._quotas: tuple[Quota, ...] = ()  # of ports and floating IPs, as last told
+        self._unmanaged_network: Resources = {}
         self._quota_until = 0.0  # no launches before, after a quota error
         self._broken: dict[str, tuple[str, float]] = {}  # labels the cloud has rejected: why, and until when
         self._image_until: dict[str, float] = {}  # labels whose image is not there
@@ -60,7 +65,14 @@ class CloudFacts:
 
     @property
     def limits(self) -> Resources:
-        return self._known.limits if self._known else {}
+        """Of everything, ports and floating IPs included."""
+        network = {q.resource: q.limit for q in self._quotas if q.limit is not None}
+        return {**(self._known.limits if self._known else {}), **network}
+
+    @property
+    def unmanaged_network(self) -> Resources:
+        """What others had of ports and floating IPs when the cloud was asked."""
+        return self._unmanaged_network
 
     def refresh(self, now: float) -> float:
         """Ask the cloud if that is due; returns when it is due next (monotonic seconds)."""
@@ -68,6 +80,7 @@ class CloudFacts:
             return float("inf") if self._in_flight else self._next
         self._in_flight = True
         cloud, volumes = self._context.cloud, self._context.boots_from_volumes()
+        wanted = self._networks()
 
         def job() -> Known:
             info = cloud.connect()
@@ -79,10 +92,38 @@ class CloudFacts:
                 # Perhaps only Block Storage is away: labels without volumes need not suffer for that.
                 limits = cloud.limits()
                 log.info("%s: the limits of volumes are not known now: %s", self._context.name, error)
-            return Known(info=info, limits=limits, flavors=cloud.flavors(), zones=cloud.zones())
+            quotas, plugs = self._ask_for_network(wanted)
+            return Known(
+                info=info,
+                limits=limits,
+                quotas=quotas,
+                plugs=plugs,
+                flavors=cloud.flavors(),
+                zones=cloud.zones(),
+            )
 
         self._context.jobs.run(self._context.parts.api, job, self._answered)
         return float("inf")
+
+    def _networks(self) -> frozenset[tuple[str, ...]]:
+        """The networks of each label whose nodes count against the cloud's quota."""
+        pools = self._context.config.provider.pools.values()
+        counted = [pool for pool in pools if not pool.ignore_provider_quota]
+        return frozenset(label.networks for pool in counted for label in pool.labels.values())
+
+    def _ask_for_network(
+        self, wanted: Iterable[tuple[str, ...]]
+    ) -> tuple[tuple[Quota, ...] | None, Mapping[tuple[str, ...], Resources]]:
+        """On a thread of the provider's. Labels need not suffer when only the Network service is away."""
+        cloud = self._context.cloud
+        try:
+            quotas = cloud.network_quotas()
+            return quotas, {names: cloud.network_price(names) for names in wanted} if quotas else {}
+        except CloudUnavailable as error:
+            log.info(
+                "%s: the quota of ports and floating IPs is not known now: %s", self._context.name, error
+            )
+            return None, {}
 
     def _answered(self, outcome: Outcome[Known]) -> None:
         context = self._context
@@ -99,10 +140,24 @@ class CloudFacts:
         if self._failures or self._known is None:
             log.info("%s: cloud %s answers", context.name, outcome.value.info.cloud)
         self._failures, self._error = 0, None
-        self._known = outcome.value
+        known, before = outcome.value, self._known
+        self._known = (
+            known if known.quotas is not None or before is None else replace(known, plugs=before.plugs)
+        )
         context.info = outcome.value.info
-        context.stats.quota(context.name, outcome.value.limits)
+        self._count_others(outcome.value)
+        context.stats.quota(context.name, self.limits)
         self._next = now + context.tuning.quota_refresh
+
+    def _count_others(self, told: Known) -> None:
+        """Where the quota of ports and floating IPs was not told, the last answer holds."""
+        if told.quotas is None:
+            return
+        self._quotas = told.quotas
+        with self._context.store.reading() as snapshot:
+            self._unmanaged_network = unmanaged_network(
+                told.quotas, self._context.name, snapshot, self.network_prices()
+            )
 
     # What launches teach
 
@@ -162,6 +217,8 @@ class CloudFacts:
         self._broken.clear()
         self._image_until.clear()
         self._shortages.clear()
+        if self._known and self._quotas and not self._networks() <= self._known.plugs.keys():
+            self._next = 0.0  # it names networks that the cloud was not asked about
 
     # What policies ask
 
@@ -176,8 +233,8 @@ class CloudFacts:
     def flavor(self, label: PoolLabel) -> Flavor | None:
         return choose_flavor(self._known.flavors, label) if self._known else None
 
-    def label(self, label: PoolLabel, zones: Sequence[str], now: float) -> LabelFacts:
-        """What is known about launching `label` in one of `zones`, apart from its disk image."""
+    def label(self, label: PoolLabel, pool: Pool, zones: Sequence[str], now: float) -> LabelFacts:
+        """What is known about launching `label` of `pool` in one of `zones`, apart from its disk image."""
         reason, until = self._broken.get(label.name, (None, 0.0))
         broken = reason if now < until else None
         if self._known is None:
@@ -188,4 +245,19 @@ class CloudFacts:
         waiting = "image" if now < self._image_until.get(label.name, 0.0) else None
         if flavor.id in self._shortages and self.full_zones(flavor, now).issuperset(zones or (None,)):
             waiting = waiting or "capacity"
-        return LabelFacts(need=price(flavor, label), broken=broken, waiting=waiting)
+        network = self._network_price(label, pool)
+        return LabelFacts(need={**price(flavor, label), **network}, broken=broken, waiting=waiting)
+
+    def network_prices(self) -> NetworkPrices:
+        """What a node takes of ports and floating IPs; empty where the cloud has no limits of them."""
+        if not self._quotas:
+            return {}
+        return {
+            (pool.name, label.name): self._network_price(label, pool)
+            for pool in self._context.config.provider.pools.values()
+            for label in pool.labels.values()
+        }
+
+    def _network_price(self, label: PoolLabel, pool: Pool) -> Resources:
+        plugs = self._known.plugs if self._known else {}
+        return network_price(plugs.get(label.networks, {}), auto_floating_ip=pool.auto_floating_ip)

@@ -12,10 +12,10 @@ from poolmgr.launcher.cloudfacts import CloudFacts
 from poolmgr.launcher.context import Context
 from poolmgr.model.component import Component, ComponentKind, ComponentState
 from poolmgr.model.node import Node, NodeState
-from poolmgr.model.resources import Resources, total
+from poolmgr.model.resources import Resources, counted, total
 from poolmgr.model.server import Flavor
 from poolmgr.model.snapshot import Snapshot
-from poolmgr.policy.capacity import Capacity, pool_capacity, unmanaged_use, unmanaged_volumes
+from poolmgr.policy.capacity import Capacity, network_use, pool_capacity, unmanaged_use, unmanaged_volumes
 from poolmgr.policy.flavors import price
 from poolmgr.policy.orders import capped
 from poolmgr.policy.requests import LabelFacts, PoolFacts
@@ -109,15 +109,26 @@ class PoolDesk:
             cloud_limits=self._facts.limits,
             unmanaged=self._unmanaged(snapshot),
             prices={name: fact.need for name, fact in labels.items() if fact.need},
+            network_use=self._network_use(snapshot),
         )
         # A node that has no `resources` counts as one server too.
         use = total((snapshot.use(context.name), {"instances": len(snapshot.unpriced(context.name))}))
         return capped(capacity, context.standing.max_servers, use)
 
+    def _network_use(self, snapshot: Snapshot) -> Resources:
+        """Ports and floating IPs of the provider's nodes; those without `resources` are priced with them."""
+        prices = self._facts.network_prices()
+        return network_use(self._context.name, snapshot, prices) if prices else {}
+
     def _unmanaged(self, snapshot: Snapshot) -> Resources:
-        """What others use in the project; judged once for each pair of listings."""
+        """What others use in the project; of servers and volumes judged once for each pair of listings."""
+        if self.pool.ignore_provider_quota:
+            return {}
+        return total((self._unmanaged_listed(snapshot), self._facts.unmanaged_network))
+
+    def _unmanaged_listed(self, snapshot: Snapshot) -> Resources:
         servers, volumes = self._context.servers.last, self._context.volumes.last
-        if servers is None or self.pool.ignore_provider_quota or not self._facts.limits:
+        if servers is None or not self._facts.limits:
             return {}
         listed = (servers.started_at, volumes.started_at if volumes else 0.0)
         if self._unmanaged_at != listed:
@@ -132,11 +143,16 @@ class PoolDesk:
         return self._unmanaged_use
 
     def _label(self, label: PoolLabel, snapshot: Snapshot, now: float) -> LabelFacts:
-        facts = self._facts.label(label, self.zones(), now)
+        facts = self._facts.label(label, self.pool, self.zones(), now)
         image = label.image
         if image.is_disk_image and snapshot.newest_upload(image.name, self._context.name) is None:
             return LabelFacts(need=facts.need, broken=facts.broken, waiting=facts.waiting or "image")
         return facts
+
+    def taken_by(self, node: Node) -> Resources:
+        """What the end of a node of this provider gives back: its `resources`, its ports and floating IPs."""
+        network = self._facts.network_prices().get((node.pool, node.label), {})
+        return {**counted(node.resources), **network}
 
     def free_ready(self, label: str, snapshot: Snapshot) -> list[Node]:
         """Free ready nodes of this pool, unlocked, the oldest first."""

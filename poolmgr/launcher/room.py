@@ -49,7 +49,7 @@ class Room:
         if short_of(need, facts.capacity.available) is None:
             return []
         here = self._in_reach(desk, need, snapshot)
-        going = total(n.resources or {} for n in here if n.state in _GOING)
+        going = total(desk.taken_by(n) for n in here if n.state in _GOING)
         free = [
             node
             for node in here
@@ -59,7 +59,7 @@ class Room:
             and not set(labels).intersection(node.labels)
         ]
         free.sort(key=lambda node: (node.pool != desk.pool.name, node.state_time))
-        return room_by(need, facts.capacity.available, going, free)
+        return room_by(need, facts.capacity.available, going, free, taken_by=desk.taken_by)
 
     def _in_reach(self, desk: PoolDesk, need: Resources, snapshot: Snapshot) -> list[Node]:
         """Nodes whose end would help: those of the pool; of all pools if it is the provider that has no room."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from poolmgr.config.settings import Pool, TenantLimits
-from poolmgr.model.resources import Resources, minus, tightest, total
-from poolmgr.model.server import Owner, Server, ServerStatus, Volume
+from poolmgr.model.node import NodeState
+from poolmgr.model.resources import Resources, counted, minus, tightest, total
+from poolmgr.model.server import Owner, Quota, Server, ServerStatus, Volume
 from poolmgr.model.snapshot import Snapshot
 
 _ONE_INSTANCE: Resources = {"instances": 1}
@@ -57,6 +59,32 @@ def unmanaged_volumes(
     return {"volumes": len(foreign), "volume-gb": sum(volume.size_gib for volume in foreign)}
 
 
+NetworkPrices = Mapping[tuple[str | None, str], Resources]  # by pool and label
+
+
+def network_use(provider: str, snapshot: Snapshot, prices: NetworkPrices) -> Resources:
+    """Ports and floating IPs that nodes of `provider` have or will have; those of unknown labels count for none.
+
+    Nodes without `resources` are left out: the price of their label has it all (`pool_capacity`).
+    """
+    priced = (node for node in snapshot.nodes_of(provider) if counted(node.resources))
+    return total(prices.get((node.pool, node.label), {}) for node in priced)
+
+
+def unmanaged_network(
+    quotas: Iterable[Quota], provider: str, snapshot: Snapshot, prices: NetworkPrices
+) -> Resources:
+    """What others have of the limits in `quotas`: all that is used, but for what our nodes can have by now.
+
+    A node on its way up may have less than its price yet; taken for having it all, it would hide somebody else's.
+    """
+    there = [n for n in snapshot.nodes_of(provider) if n.external_id is not None]
+    ports = total(prices.get((n.pool, n.label), {}) for n in there)
+    exposed = total(prices.get((n.pool, n.label), {}) for n in there if n.state is not NodeState.BUILDING)
+    ours = {**ports, "floating-ips": exposed.get("floating-ips", 0)}
+    return {q.resource: max(0.0, q.used - ours.get(q.resource, 0)) for q in quotas if q.used is not None}
+
+
 def pool_capacity(
     provider: str,
     pool: Pool,
@@ -65,10 +93,12 @@ def pool_capacity(
     cloud_limits: Resources,
     unmanaged: Resources,
     prices: Mapping[str, Resources],
+    network_use: Resources = MappingProxyType({}),
 ) -> Capacity:
     """What `pool` may launch, from the cloud's limits less everyone's use, and its own limits less its use.
 
     Nodes without `resources` (foreign records) are counted by the price of their label. `prices` by label.
+    `network_use`: what the provider's nodes take that no record says: ports, floating IPs.
     """
     unpriced = snapshot.unpriced(provider)
     extra_all = total(prices.get(node.label, _ONE_INSTANCE) for node in unpriced)
@@ -77,7 +107,7 @@ def pool_capacity(
     own = minus(pool.limits, pool_use)
     if pool.ignore_provider_quota:
         return Capacity(ceiling=pool.limits, available=own)
-    shared = minus(cloud_limits, total((unmanaged, snapshot.use(provider), extra_all)))
+    shared = minus(cloud_limits, total((unmanaged, snapshot.use(provider), extra_all, network_use)))
     return Capacity(ceiling=tightest((cloud_limits, pool.limits)), available=tightest((shared, own)))
 
 

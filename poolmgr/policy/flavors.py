@@ -32,6 +32,14 @@ def choose_flavor(flavors: Iterable[Flavor], label: FlavorWish) -> Flavor | None
     return min(fitting, key=lambda f: (f.ram_mib, f.name), default=None)
 
 
+def network_price(told: Resources, *, auto_floating_ip: bool) -> Resources:
+    """What one node takes of the Network service's quotas; `told` by the cloud for the label's networks.
+
+    It is no part of a node's stored `resources`, which other programs sum up and compare with their own.
+    """
+    return told if auto_floating_ip else {name: n for name, n in told.items() if name != "floating-ips"}
+
+
 def price(flavor: Flavor, label: PoolLabel) -> Resources:
     """What one node of `label` takes from quotas."""
     cost: dict[str, float] = {"instances": 1, "cores": flavor.vcpus, "ram": flavor.ram_mib}

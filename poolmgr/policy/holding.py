@@ -9,7 +9,7 @@ taken here again, longer each time, the others longer than it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from poolmgr.model.node import Node, NodeState
@@ -59,17 +59,25 @@ def _holds_a_part(request: NodeRequest, snapshot: Snapshot) -> bool:
     return 0 < ready < len(request.labels)
 
 
-def room_by(need: Resources, available: Resources, going: Resources, free: Iterable[Node]) -> list[Node]:
+def room_by(
+    need: Resources,
+    available: Resources,
+    going: Resources,
+    free: Iterable[Node],
+    *,
+    taken_by: Callable[[Node], Resources] = lambda node: counted(node.resources),
+) -> list[Node]:
     """The `free` ready nodes that must go so that `need` fits, those to go first in front; none if they cannot help.
 
-    `going`: what nodes that are being deleted will leave; while that is enough nothing else goes.
+    `going`: what nodes that are being deleted will leave; while that is enough nothing else goes. `taken_by` tells what
+    a node will.
     """
     left = _plus(available, going)
     doomed: list[Node] = []
     for node in free:
         if short_of(need, left) is None:
             return doomed
-        gain = counted(node.resources)
+        gain = taken_by(node)
         if any(gain.get(name, 0) > NOTHING for name in need if need[name] > left.get(name, float("inf"))):
             doomed.append(node)
             left = _plus(left, gain)

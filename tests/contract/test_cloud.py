@@ -139,6 +139,53 @@ def test_every_limit_is_told_with_its_use(staged):
     assert stage.cloud.limits(volumes=True) == {"instances": 20, "volumes": 7}
 
 
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ("nat", {("network", "ports"): (30, 2), ("network", "floating-ips"): (5, 1)}),
+        ("direct", {("network", "ports"): (30, 1), ("network", "floating-ips"): (5, 0)}),
+        ("novafip", {("compute", "floating-ips"): (5, 1)}),
+        ("novanet", {}),
+    ],
+)
+def test_ports_and_floating_ips_have_limits_that_everybody_uses(staged, shape, told):
+    stage = staged(shape, quota={"instances": 20, "ports": 30, "floating-ips": 5})
+    stage.cloud.expose(stage.boot(), owner=OWNER, auto_floating_ip=True)
+    found = {(q.service, q.resource): (q.limit, q.used) for q in stage.cloud.network_quotas()}
+    assert found == told
+
+
+def test_a_project_without_limits_of_ports_and_floating_ips_has_nothing_to_count(staged):
+    assert staged("nat", quota={"instances": 20}).cloud.network_quotas() == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "price"),
+    [
+        ("nat", {"ports": 1, "floating-ips": 1}),
+        ("direct", {"ports": 1}),
+        ("v6", {"ports": 1}),
+        ("novafip", {"floating-ips": 1}),
+        ("novanet", {}),
+    ],
+)
+def test_what_a_server_takes_of_them_is_known_before_it_is_there(staged, shape, price):
+    stage = staged(shape)
+    stage.cloud.connect()
+    assert stage.cloud.network_price(()) == price
+
+
+def test_a_server_on_two_networks_has_two_ports(staged):
+    plans = [
+        {"name": "ext", "v4": "floating", "external": True},
+        {"name": "inside", "v4": "private", "routed-to": "ext"},
+        {"name": "storage", "v4": "private"},
+    ]
+    cloud = staged("nat", networks=plans).cloud
+    assert cloud.network_price(("inside", "storage")) == {"ports": 2, "floating-ips": 1}
+    assert cloud.network_price(("nonsense",)) == {}
+
+
 def test_services_that_are_not_there_have_no_quotas(staged):
     assert {q.service for q in staged("novanet").cloud.quotas()} == {"compute", "block-storage"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from poolmgr.cloud.openstack.gate import Gate, Timeouts
 from poolmgr.cloud.openstack.image import Images
 from poolmgr.cloud.openstack.limiter import RateLimiter
 from poolmgr.cloud.openstack.login import without_scope
+from poolmgr.cloud.openstack.netprice import network_price
 from poolmgr.cloud.openstack.network import Networks
 from poolmgr.cloud.openstack.poll import ServerPoll
 from poolmgr.cloud.openstack.reading import Reading
@@ -225,6 +226,16 @@ class OpenStackCloud:
         volumes = self._volumes.quotas() if self._volumes.present() else ()
         network = self._networks.quotas() if self._networks.present() else ()
         return (*self._compute.quotas(), *volumes, *network)
+
+    def network_quotas(self) -> tuple[Quota, ...]:
+        found = self._networks.counted_quotas() if self._networks.present() else ()
+        return (*found, *self._floating_ips.quotas())
+
+    def network_price(self, networks: Sequence[str]) -> Resources:
+        settings = self._settings
+        topology = self._networks.topology() if self._networks.present() else None
+        plan = self._floating_ips.plan() if may_come_up(settings) else NatPlan()
+        return network_price(networks, settings, topology, plan, self._reading.rules())
 
     def flavors(self) -> tuple[Flavor, ...]:
         return self._compute.flavors()

@@ -12,7 +12,7 @@ from poolmgr.cloud.openstack.errors import StaleName
 from poolmgr.cloud.openstack.floating import Bind, Leave, NatPlan, Refuse, decide, no_need
 from poolmgr.config.settings import CloudSettings
 from poolmgr.errors import Rejected
-from poolmgr.model.server import Addresses, FloatingIp, Listing, Owner, Server
+from poolmgr.model.server import Addresses, FloatingIp, Listing, Owner, Quota, Server
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,9 @@ class FloatingIps(Protocol):
 
     def drop_caches(self) -> None:
         """What `plan` says is to be found out anew."""
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """The limit of floating IPs with its use, where it is not one of the Network service's."""
 
     def list(self) -> Listing[FloatingIp]:
         """See `Cloud.list_floating_ips`."""

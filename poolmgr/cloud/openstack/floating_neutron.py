@@ -16,7 +16,7 @@ from poolmgr.cloud.openstack.floating import Bind, GuestPort, NatPlan, Refuse, n
 from poolmgr.cloud.openstack.network import Networks
 from poolmgr.config.settings import CloudSettings
 from poolmgr.errors import CloudError, CloudUnavailable, NotFound, OutcomeUnknown, Rejected
-from poolmgr.model.server import FloatingIp, Listing, Owner, Server
+from poolmgr.model.server import FloatingIp, Listing, Owner, Quota, Server
 from poolmgr.model.trouble import Trouble
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,9 @@ class NeutronFloatingIps:
 
     def drop_caches(self) -> None:
         self._networks.drop_caches()
+
+    def quotas(self) -> tuple[Quota, ...]:
+        return ()  # among those of all that the Network service has
 
     def list(self) -> Listing[FloatingIp]:
         return self._networks.list_floating_ips()

@@ -18,10 +18,11 @@ from poolmgr.cloud.openstack.cached import Cached
 from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.floating import Bind, NatPlan, may_come_up, pool_plan
 from poolmgr.cloud.openstack.paging import Pages
+from poolmgr.cloud.openstack.quota import floating_ip_quotas
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.config.settings import CloudSettings
 from poolmgr.errors import CloudError, NotFound, OutcomeUnknown, Rejected
-from poolmgr.model.server import FloatingIp, Listing, Owner, Server
+from poolmgr.model.server import FloatingIp, Listing, Owner, Quota, Server
 from poolmgr.runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,11 @@ class NovaFloatingIps:
 
     def drop_caches(self) -> None:
         self._pools.drop()
+
+    def quotas(self) -> tuple[Quota, ...]:
+        document = self._service.told("/limits") or {}
+        found = floating_ip_quotas((document.get("limits") or {}).get("absolute") or {})
+        return tuple(quota for quota in found if quota.limit is not None)
 
     def list(self) -> Listing[FloatingIp]:
         started_at = self._clock.monotonic()

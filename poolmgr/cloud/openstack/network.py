@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from poolmgr.cloud.openstack.cached import Cached
@@ -34,6 +35,9 @@ ROUTER_PORTS = (
     "network:router_interface_distributed",
     "network:ha_router_replicated_interface",
 )
+
+#: What launching takes of the Network service's quotas, and where it is listed.
+_COUNTABLE = {"ports": ("/ports", "ports"), "floating-ips": ("/floatingips", "floatingips")}
 
 
 class Networks:
@@ -94,6 +98,21 @@ class Networks:
             if document is not None:
                 return network_quotas(document.get("quota") or {})
         return ()
+
+    def counted_quotas(self) -> tuple[Quota, ...]:
+        """Limits of ports and floating IPs, where there are any; their use is counted where it is not told."""
+        limited = [q for q in self.quotas() if q.resource in _COUNTABLE and q.limit is not None]
+        return tuple(replace(q, used=self._count(q.resource)) if q.used is None else q for q in limited)
+
+    def _count(self, resource: str) -> float | None:
+        """How many the project has; None where the list is not whole."""
+        path, collection = _COUNTABLE[resource]
+        query: Query = {"fields": ["id"]}
+        project_id = self._project_id()
+        if project_id:  # an administrator would count those of all projects
+            query = {**query, "project_id": project_id}
+        pages = self._service.list(path, collection, query)
+        return len(pages.items) if pages.complete else None
 
     def create_port(self, network_id: str, *, tag: str, groups: Sequence[str]) -> GuestPort:
         """A port that bears `tag`, with the security groups of these ids; () leaves them to the cloud.

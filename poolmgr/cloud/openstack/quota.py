@@ -19,6 +19,8 @@ _VOLUMES = {
     "volumes": ("maxTotalVolumes", "totalVolumesUsed"),
     "volume-gb": ("maxTotalVolumeGigabytes", "totalGigabytesUsed"),
 }
+#: The same of nova's own floating IPs, told up to microversion 2.35.
+_FLOATING = {"floating-ips": ("maxTotalFloatingIps", "totalFloatingIpsUsed")}
 #: Ours and neutron's (Networking API v2.0 reference, "Quotas extension", "Quota details extension").
 _NETWORK = {
     "ports": "port",
@@ -38,6 +40,11 @@ def compute_quotas(absolute: Mapping[str, Any]) -> tuple[Quota, ...]:
 def volume_quotas(absolute: Mapping[str, Any]) -> tuple[Quota, ...]:
     """Cinder's absolute limits."""
     return _of_absolute("block-storage", _VOLUMES, absolute)
+
+
+def floating_ip_quotas(absolute: Mapping[str, Any]) -> tuple[Quota, ...]:
+    """Nova's absolute limits of its own floating IPs; beside Neutron they mean nothing."""
+    return _of_absolute("compute", _FLOATING, absolute)
 
 
 def network_quotas(quota: Mapping[str, Any]) -> tuple[Quota, ...]:

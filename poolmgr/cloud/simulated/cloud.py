@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from poolmgr.cloud.api import CloudInfo
@@ -98,6 +98,14 @@ class SimulatedCloud:
 
     def quotas(self) -> tuple[Quota, ...]:
         return self._offer.quotas()
+
+    def network_quotas(self) -> tuple[Quota, ...]:
+        return self._offer.network_quotas(floating_ips=self._floating_ips.possible)
+
+    def network_price(self, networks: Sequence[str]) -> Resources:
+        ports, private = self._networks.price(networks)
+        floating = {"floating-ips": 1} if private and self._floating_ips.possible else {}
+        return {**({"ports": ports} if ports and self._networks.present else {}), **floating}
 
     def flavors(self) -> tuple[Flavor, ...]:
         return self._offer.flavors()

@@ -29,6 +29,16 @@ class SimulatedNetworks:
             raise Rejected(f"It is not allowed to create an interface on external network {blocked[0]}")
         return tuple(n.id for n in chosen)
 
+    def price(self, names: Sequence[str]) -> tuple[int, bool]:
+        """How many ports a server on them has, and whether all it has of IPv4 is private."""
+        networking, plans = self._cloud.networking, {plan.name: plan for plan in self._cloud.shape.networks}
+        try:
+            chosen = [networking.networks[n].name for n in self.chosen(names)]
+        except (CloudError, sim.Refusal):
+            return 0, False  # the create call will say what is wrong
+        v4 = [kind.value for kind in (plans[name].v4 for name in chosen if name in plans) if kind]
+        return len(chosen), bool(v4) and "public" not in v4
+
     def groups(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(self._cloud.networking.group_named(name).name for name in names)
 

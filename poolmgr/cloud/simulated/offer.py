@@ -52,6 +52,27 @@ class Offer:
             if service in self._services
         )
 
+    def network_quotas(self, *, floating_ips: bool) -> tuple[Quota, ...]:
+        """Where the Network service is not there, floating IPs are the Compute service's."""
+        has_network = "network" in self._services
+        if not (has_network or floating_ips):
+            return ()
+        call = "network.GET.quota_details" if has_network else "compute.GET.limits"
+        quota, used = self._calls.ask(
+            call, lambda _: (self._cloud.quota.limits, self._cloud.resources_used())
+        )
+        told = [(ours, theirs) for ours, theirs in (("ports", "ports"), ("floating-ips", "floating_ips"))]
+        return tuple(
+            Quota(
+                service="network" if has_network else "compute",
+                resource=ours,
+                limit=quota[theirs],
+                used=used[theirs],
+            )
+            for ours, theirs in (told if has_network else told[1:])
+            if theirs in quota
+        )
+
     def flavors(self) -> tuple[Flavor, ...]:
         known = self._calls.ask(
             "compute.GET.flavors_detail", lambda _: [*self._cloud.compute.flavors.values()]

@@ -4,11 +4,13 @@ import pytest
 
 from poolmgr.config.settings import Pool, TenantLimits
 from poolmgr.model.node import Node, NodeState
-from poolmgr.model.server import Owner, ServerStatus, Volume
+from poolmgr.model.server import Owner, Quota, ServerStatus, Volume
 from poolmgr.policy.capacity import (
     Capacity,
+    network_use,
     pool_capacity,
     tenant_available,
+    unmanaged_network,
     unmanaged_use,
     unmanaged_volumes,
 )
@@ -163,3 +165,50 @@ def test_volumes_of_nodes_are_priced_with_their_nodes(volume, foreign):
     servers = {"s-1": server("s-1", node="1"), "s-2": server("s-2", node=None)}
     use = unmanaged_volumes([volume], servers, "north", snapshot_of(node("1")), deployment=DEPLOYMENT)
     assert use == ({"volumes": 1, "volume-gb": 50} if foreign else {"volumes": 0, "volume-gb": 0})
+
+
+PLUGS = {("main", "small"): {"ports": 2, "floating-ips": 1}}
+
+
+def test_nodes_take_ports_and_floating_ips_that_their_records_do_not_tell():
+    nodes = snapshot_of(node("1"), node("2"), node("3", pool="other"), node("4", provider="south"))
+    assert network_use("north", nodes, PLUGS) == {"ports": 4, "floating-ips": 2}
+
+
+def test_a_node_without_resources_is_priced_as_a_whole_elsewhere():
+    assert network_use("north", snapshot_of(node("1", resources=None)), PLUGS) == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "external_id", "others"),
+    [
+        (NodeState.READY, "s-1", {"ports": 5, "floating-ips": 2}),
+        (NodeState.BUILDING, "s-1", {"ports": 5, "floating-ips": 3}),  # it has no floating IP yet
+        (NodeState.BUILDING, None, {"ports": 7, "floating-ips": 3}),  # nothing of it is there yet
+    ],
+)
+def test_what_others_use_of_the_network_is_all_but_what_our_nodes_can_have(state, external_id, others):
+    quotas = [
+        Quota(service="network", resource="ports", limit=10, used=7),
+        Quota(service="network", resource="floating-ips", limit=5, used=3),
+    ]
+    nodes = snapshot_of(node("1", state=state, external_id=external_id))
+    assert unmanaged_network(quotas, "north", nodes, PLUGS) == others
+
+
+def test_a_use_that_nobody_tells_is_none():
+    quotas = [Quota(service="network", resource="ports", limit=10)]
+    assert unmanaged_network(quotas, "north", snapshot_of(), PLUGS) == {}
+
+
+def test_what_the_network_is_used_for_is_room_less():
+    room = pool_capacity(
+        "north",
+        Pool(name="main"),
+        snapshot_of(node("1")),
+        cloud_limits={"ports": 10},
+        unmanaged={"ports": 3},
+        prices=PRICES,
+        network_use={"ports": 2},
+    )
+    assert room.available == {"ports": 5}
