@@ -240,6 +240,8 @@ class CloudFacts:
         if self._known is None:
             return LabelFacts(broken=broken, waiting="cloud")
         flavor = self.flavor(label)
+        if not self._known.flavors:  # a list without any is no answer
+            return LabelFacts(broken=broken, waiting="cloud")
         if flavor is None:
             return LabelFacts(broken=broken or "no flavor fits")
         waiting = "image" if now < self._image_until.get(label.name, 0.0) else None

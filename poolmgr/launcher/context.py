@@ -25,6 +25,7 @@ from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, Volum
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.observe.stats import Stats
 from poolmgr.policy.orders import Standing
+from poolmgr.policy.requests import awaited
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import Clock
 from poolmgr.runtime.executor import Executor
@@ -112,9 +113,8 @@ class ProviderContext:
             return self.store.save_node(replace(node, version=version), lock)
 
     def awaited(self, snapshot: Snapshot) -> Collection[frozenset[str]]:
-        """The labels of each pool of the configuration, of any provider, that is not registered."""
-        registered = {(pool.provider_name, pool.name) for pool in snapshot.pools()}
-        return [labels for place, labels in self.config.offers.items() if place not in registered]
+        """The labels of each pool that is configured, here or by a live peer, but not registered."""
+        return awaited(self.config.offers, snapshot)
 
     def holds(self, lock: Lock) -> bool:
         """Whether `lock` and the provider are ours, for all that we have heard."""

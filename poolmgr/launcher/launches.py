@@ -258,8 +258,14 @@ class Launches:
             ):  # nothing was made: the same call again, no attempt charged
                 pause = getattr(error, "retry_after", None) or 5.0
                 launch.log.warning("cannot create a server yet: %s", error)
-                launch.facts = replace(
-                    launch.facts, phase=Phase.NEW, since=now, busy=False, not_before=now + pause
+                self._context.servers.want_states(now)  # tells soon whether the cloud is away for all
+                launch.facts = replace(  # launch-timeout is for what the cloud has begun
+                    launch.facts,
+                    phase=Phase.NEW,
+                    since=now,
+                    attempt_since=now,
+                    busy=False,
+                    not_before=now + pause,
                 )
             case LockLost():
                 launch.facts = replace(

@@ -27,8 +27,8 @@ from poolmgr.model.server import Flavor
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.observe.context import context_logger
 from poolmgr.policy.allocate import Plan, allocate
-from poolmgr.policy.holding import has_rival, judge_hold
-from poolmgr.policy.launch import Result
+from poolmgr.policy.holding import has_rival, judge_hold, judge_outage
+from poolmgr.policy.launch import Phase, Result
 from poolmgr.policy.requests import covering
 from poolmgr.store.api import Lock
 
@@ -50,6 +50,7 @@ class Held:
     idle: float = (
         0.0  # seconds, since one became ready, in which it held ready nodes and had nothing under way
     )
+    away_at: float | None = None  # monotonic, since when the cloud has been away
     idle_at: float | None = None  # monotonic, of the last look while that was so
 
     @property
@@ -80,7 +81,7 @@ class HeldRequests:
         ] = {}  # pool -> labels of the first held one that waits for room there
         self._answers = Answers(context)
         self.launches = Launches(context, removals, self)
-        self.spares = Spares(context, removals, self.launches, facts.room_made)
+        self.spares = Spares(context, removals, self.launches, facts)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -149,10 +150,25 @@ class HeldRequests:
             self._fulfil(held)
         elif held.missing and stopping:
             self._give_back(held, declined_for=None)
+        elif self._is_stranded(held):
+            held.log.info("the cloud is away, and others could serve it")
+            self._let_go(held)
         elif held.missing:
             self._fill(held)
             if held.missing and held.request.id in self._held:
                 self._mind_idle(held)
+
+    def _is_stranded(self, held: Held) -> bool:
+        """Whether the cloud is away while something of it is missing that another provider could have."""
+        now = self._context.clock.monotonic()
+        if self._facts.paused(now) != "cloud":
+            held.away_at = None
+            return False
+        held.away_at = now if held.away_at is None else held.away_at
+        launches = [one for node_id in held.places.values() if (one := self.launches.get(node_id))]
+        begun = any(one.facts.phase is not Phase.NEW for one in launches)
+        away, idle_hold = now - held.away_at, self._context.config.idle_hold
+        return bool(judge_outage(away, begun=begun, idle_hold=idle_hold)) and self._others_could(held)
 
     def _mind_idle(self, held: Held) -> None:
         """Something of it is missing and not even begun: whether it may hold what it has."""

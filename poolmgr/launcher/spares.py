@@ -7,9 +7,10 @@ for it; the rest goes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 from poolmgr.errors import BadRecord, LockBusy, LockLost, RecordGone, StoreUnavailable
+from poolmgr.launcher.cloudfacts import CloudFacts
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.launch import Launch
 from poolmgr.launcher.launches import Launches
@@ -24,13 +25,11 @@ log = logging.getLogger(__name__)
 class Spares:
     """Those of one worker: launches whose locks it holds, and nodes that were ready, which it has let go."""
 
-    def __init__(
-        self, context: Context, removals: Removals, launches: Launches, room_made: Callable[[], None]
-    ) -> None:
+    def __init__(self, context: Context, removals: Removals, launches: Launches, facts: CloudFacts) -> None:
         self._context = context
         self._removals = removals
         self._launches = launches
-        self._room_made = room_made
+        self._facts = facts
         self._building: dict[str, float] = {}  # node ids, since when (monotonic seconds)
         self._ready: dict[str, float] = {}
 
@@ -53,7 +52,9 @@ class Spares:
         self._ready.clear()
 
     def building(self, label: str, pool: str) -> list[Node]:
-        """Those launches that a request for the label may have."""
+        """Those launches that a request for the label may have; none while the cloud does not go on with any."""
+        if self._facts.paused(self._context.clock.monotonic()) == "cloud":
+            return []
         found = (self._launches.get(node_id) for node_id in self._building)
         return [n.node for n in found if n is not None and n.label.name == label and n.pool.name == pool]
 
@@ -161,7 +162,7 @@ class Spares:
 
     def _gone(self, node: Node, lock: Lock) -> None:
         self._context.store.delete_node(node, lock)
-        self._room_made()
+        self._facts.room_made()
 
 
 def _is_free(node: Node) -> bool:

@@ -22,6 +22,9 @@ class Peer:
     version: str | None = None  # of the software
     started_at: float = 0.0
     providers: tuple[str, ...] = ()  # that its configuration has and that it could serve, sorted
+    offers: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # provider -> pool -> labels, all that it has configured
     min_ready: Mapping[str, int] = field(default_factory=dict)  # label -> nodes, those above 0
     draining: bool = False  # stopping: takes no provider any more
     stat_version: int = field(default=-1, compare=False, metadata={"stored": False})

@@ -5,6 +5,8 @@ was lowered. What it has would then stand idle, and two such requests could wait
 back, not declined: whoever waits may have its nodes, and what nobody wants makes room. Of several that hold a part the
 one of the best rank waits twice as long as the others, so that it gets what they let go; all pause before they are
 taken here again, longer each time, the others longer than it.
+
+Where the cloud itself is away a request is given back as well, if another provider could serve it.
 """
 
 from __future__ import annotations
@@ -44,6 +46,14 @@ def judge_hold(idle: float, *, idle_hold: float, has_rival: bool, times: int) ->
         return None
     first = idle_hold / 2 if has_rival else idle_hold / 8
     return GiveBack(doubling(first, times, MOST_PAUSE * idle_hold))
+
+
+def judge_outage(away: float, *, begun: bool, idle_hold: float) -> str | None:
+    """Whether a request that others could serve is to be given back, as our cloud is `away` (seconds); None: not yet.
+
+    `begun`: the cloud has begun something for it, which may well come to an end when the cloud is back.
+    """
+    return "cloud" if not begun or away >= idle_hold else None
 
 
 def has_rival(request: NodeRequest, snapshot: Snapshot) -> bool:

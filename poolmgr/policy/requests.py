@@ -14,6 +14,7 @@ from types import MappingProxyType
 from poolmgr.model.component import Component
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.model.resources import Resources, short_of, total
+from poolmgr.model.snapshot import Snapshot
 from poolmgr.policy.capacity import Capacity
 
 
@@ -201,6 +202,23 @@ def to_launch(labels: Iterable[str], ready: Mapping[str, int]) -> list[str]:
         else:
             missing.append(label)
     return missing
+
+
+def awaited(offers: Mapping[tuple[str, str], frozenset[str]], snapshot: Snapshot) -> list[frozenset[str]]:
+    """The labels of each pool that is configured but not registered.
+
+    `offers`: labels by (provider, pool), of our own configuration; live peers announce those of theirs.
+    """
+    registered = {(pool.provider_name, pool.name) for pool in snapshot.pools()}
+    found = [labels for place, labels in offers.items() if place not in registered]
+    for peer in snapshot.peers():
+        if peer.draining:
+            continue
+        for provider, pools in peer.offers.items():
+            for pool, labels in pools.items() if isinstance(pools, Mapping) else ():
+                if (provider, pool) not in registered and isinstance(labels, list | tuple):
+                    found.append(frozenset(map(str, labels)))
+    return found
 
 
 def is_awaited(request: NodeRequest, awaited: Iterable[frozenset[str]]) -> bool:

@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from poolmgr.config.settings import Label, TenantLimits
+from poolmgr.config.settings import BootImage, Label, PoolLabel, TenantLimits
+from poolmgr.model.fleet import Peer
 from poolmgr.model.node import NodeState
 from poolmgr.model.request import NodeRequest, RequestState
+from poolmgr.simcloud.faults import Fault, FaultKind
 from tests.fakes import ManualExecutor
 from tests.scenario.harness import Fuse, Process, Site, label, provider
 
@@ -110,7 +112,7 @@ def test_a_request_cancelled_between_any_two_acts_leaves_nothing_and_lets_the_ne
     min_ready: int,
 ) -> None:
     total = cancelled_run(10_000, min_ready=min_ready)
-    for at in range(1, min(total, 40) + 1):
+    for at in range(1, min(total, 30) + 1):
         cancelled_run(at, min_ready=min_ready)
 
 
@@ -394,3 +396,103 @@ def test_a_tenants_limit_holds_however_late_launchers_learn_what_others_did(seed
 
     assert site.run(done, seconds=900)
     assert most == 3
+
+
+# What passes, and what does not
+
+
+def both(**one: Any) -> dict[str, dict[str, Any]]:
+    return {"one": {**DIRECT, **one}, "two": DIRECT}
+
+
+def out(site: Site, cloud: str, *, for_: float = 1e9) -> None:
+    """From now on the cloud answers nothing, for so many seconds."""
+    faults = site.world.clouds[cloud].faults
+    faults.add(Fault(kind=FaultKind.HTTP_503, operations=("*",)))
+    site.clock.after(for_, faults.clear)
+
+
+def test_a_request_waits_while_the_cloud_is_away_however_long() -> None:
+    site = Site({"one": {**DIRECT, "boot": 5.0}}, [provider("one", launch_timeout=60.0, launch_retries=1)])
+    site.start()
+    site.run(seconds=2)
+    out(site, "one", for_=3000)
+    request = site.submit("small")
+    site.run(seconds=2900, step=5.0)
+    assert site.state(request) in (RequestState.REQUESTED, RequestState.PENDING)
+    assert site.run(lambda: site.fulfilled(request))
+
+
+@pytest.mark.parametrize("status", [401, 503])
+def test_what_a_cloud_that_went_away_has_not_begun_another_one_serves(status: int) -> None:
+    """With 503 it may have begun something; it then has `idle-hold` to come back."""
+    site = Site(both(), [provider("one"), provider("two", pool={"priority": 200})], idle_hold=30.0)
+    process = site.start()
+    site.run(seconds=2)
+    kind = FaultKind.REFUSE if status == 401 else FaultKind.HTTP_503
+    site.world.clouds["one"].faults.add(Fault(kind=kind, operations=("*",), status=status))
+    request = site.submit("small")
+    site.run(seconds=1)
+    assert site.state(request) is RequestState.PENDING  # nobody knows yet that it is away
+    before = process.memory.writes
+    assert site.run(lambda: site.fulfilled(request), seconds=240)
+    assert process.memory.writes - before < 25
+    assert {n.provider for n in site.nodes(NodeState.READY)} == {"two"}
+
+
+def test_a_project_full_of_other_peoples_servers_makes_requests_wait_unless_another_provider_has_room() -> (
+    None
+):
+    clouds = both(quota={"instances": 2})
+    site = Site(clouds, [provider("one", [label("small"), label("mine")]), provider("two")])
+    for n in range(2):
+        site.world.clouds["one"].compute.put_foreign(name=f"theirs-{n}", metadata={}, networks=[])
+    site.start()
+    site.run(seconds=5)
+    waits, served, never = site.submit("mine"), site.submit("small"), site.submit("mine", "mine", "mine")
+    assert site.run(lambda: site.fulfilled(served), seconds=30)
+    assert site.run(lambda: site.state(never) is RequestState.FAILED, seconds=10)
+    site.run(seconds=300)
+    assert site.state(waits) is RequestState.REQUESTED
+    assert (site.request(waits) or NodeRequest()).declined_by == ()
+    compute = site.world.clouds["one"].compute
+    compute.delete(next(iter(compute.servers)))
+    assert site.run(lambda: site.fulfilled(waits), seconds=400)
+
+
+def test_a_login_that_is_refused_makes_requests_wait() -> None:
+    site = Site({"one": DIRECT}, [provider("one", launch_retries=1)])
+    faults = site.world.clouds["one"].faults
+    faults.add(Fault(kind=FaultKind.REFUSE, operations=("*",), status=401))
+    site.start()
+    request = site.submit("small")
+    site.run(seconds=200)
+    assert site.state(request) is RequestState.REQUESTED
+    assert (site.request(request) or NodeRequest()).declined_by == ()
+    faults.clear()
+    assert site.run(lambda: site.fulfilled(request))
+
+
+def test_a_label_without_its_image_waits_for_it_or_is_served_elsewhere() -> None:
+    image = BootImage(name="built", is_disk_image=True)
+    mine = PoolLabel(name="mine", image=image, flavor_name="small")
+    disk = PoolLabel(name="small", image=image, flavor_name="small")
+    site = Site(both(), [provider("one", [disk, mine]), provider("two", pool={"priority": 200})])
+    site.start()
+    waits, served = site.submit("mine"), site.submit("small")
+    assert site.run(lambda: site.fulfilled(served), seconds=60)
+    site.run(seconds=30)
+    assert site.state(waits) is RequestState.REQUESTED
+
+
+def test_a_label_that_only_a_live_peers_provider_has_waits_for_its_pool() -> None:
+    site = Site({"one": DIRECT}, [provider("one")])
+    site.start()
+    peer = site.client.announce(Peer(id="p", hostname="other", offers={"two": {"main": ["theirs"]}}))
+    site.run(seconds=2)
+    waits, fails = site.submit("theirs"), site.submit("nobody-has-this")
+    assert site.run(lambda: site.state(fails) is RequestState.FAILED, seconds=5)
+    site.run(seconds=60)
+    assert site.state(waits) is RequestState.REQUESTED
+    site.client.retract(peer)
+    assert site.run(lambda: site.state(waits) is RequestState.FAILED, seconds=5)

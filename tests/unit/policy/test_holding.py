@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.model.resources import short_of
-from poolmgr.policy.holding import GiveBack, has_rival, judge_hold, may_hold, room_by
+from poolmgr.policy.holding import GiveBack, has_rival, judge_hold, judge_outage, may_hold, room_by
 from tests.unit.policy.worlds import ready, snapshot_of
 
 
@@ -26,6 +26,14 @@ from tests.unit.policy.worlds import ready, snapshot_of
 )
 def test_ready_nodes_are_held_in_vain_for_so_long(idle, rival, times, expected):
     assert judge_hold(idle, idle_hold=120.0, has_rival=rival, times=times) == expected
+
+
+@pytest.mark.parametrize(
+    ("away", "begun", "expected"),
+    [(0, False, "cloud"), (0, True, None), (119, True, None), (120, True, "cloud")],
+)
+def test_others_may_have_what_a_cloud_that_is_away_has_not_begun_or_does_not_end(away, begun, expected):
+    assert judge_outage(away, begun=begun, idle_hold=120.0) == expected
 
 
 def pending(id_: str, count: int = 2, **fields) -> NodeRequest:

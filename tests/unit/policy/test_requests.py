@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from poolmgr.config.settings import Pool
 from poolmgr.model.component import Component
+from poolmgr.model.fleet import Peer
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.model.resources import Resources, short_of, total
@@ -22,6 +23,7 @@ from poolmgr.policy.requests import (
     Skip,
     Take,
     Verdict,
+    awaited,
     covering,
     decline,
     judge,
@@ -476,3 +478,15 @@ def test_a_closed_pool_declines_only_what_its_configuration_rules_out():
 def test_a_pool_of_lower_priority_serves_what_a_closed_one_lets_wait():
     preferred = pool("first", ["small"], priority=1, paused=True)  # as it is published
     assert verdict(request("small"), facts(priority=200), preferred) == Take("fits")
+
+
+def test_pools_that_are_configured_but_not_registered_are_awaited_of_live_peers_too():
+    own = {("north", "a"): frozenset(["x"]), ("north", "b"): frozenset(["y"])}
+    snapshot = snapshot_of(pool("1", ["x"], "north", name="a"), pool("2", ["q"], "west", name="c"))
+    assert awaited(own, snapshot) == [frozenset(["y"])]
+    snapshot.put_peer(Peer(znode="p1", offers={"south": {"c": ["z", "zz"]}, "west": {"c": ["q"]}}))
+    snapshot.put_peer(Peer(znode="p2", offers={"east": {"c": ["e"]}}, draining=True))
+    snapshot.put_peer(Peer(znode="p3", offers={"bad": 7, "worse": {"c": 7}}))
+    assert awaited(own, snapshot) == [frozenset(["y"]), frozenset(["z", "zz"])]
+    snapshot.drop_peer("p1")
+    assert awaited({}, snapshot) == []
