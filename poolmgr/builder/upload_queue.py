@@ -104,7 +104,10 @@ class ProviderUploads:
             resting = [
                 f"{image}-{build} rests {r.until - now:.0f} s" for (image, build), r in self._rests.items()
             ]
-        return f"uploads to {self.name}: {'; '.join([*running, *resting]) or 'none'}"
+        place = self._parts.providers().get(self.name)
+        rest = place.images.login_rest() if place else 0.0
+        refused = [f"the cloud has refused our login, again in {rest:.0f} s"] if rest > 0 else []
+        return f"uploads to {self.name}: {'; '.join([*running, *resting, *refused]) or 'none'}"
 
     def stalled(self, now: float) -> str | None:
         """Why it seems stuck; `now` in monotonic seconds."""
@@ -136,6 +139,10 @@ class ProviderUploads:
         if self._draining or place is None or not isinstance(provider, OpenStackProvider):
             self._slots.forgo(self.name)
             return float("inf")
+        rest = place.images.login_rest()
+        if rest > 0:  # an attempt could only fail, and leave a record of nothing
+            self._slots.forgo(self.name)
+            return self._parts.clock.time() + rest
         ready, later = self._ready(settings, provider, place)
         for key, make in ready:
             if self._count() >= max(1, provider.max_parallel_uploads):

@@ -181,6 +181,12 @@ class ImageCloud(Protocol):
         is over.
         """
 
+    def login_rest(self) -> float:
+        """Seconds until the cloud may be asked to log in again, since it has refused us; 0 when it may be at once.
+
+        Every call that needs a login fails until then, with AuthFailed, and none is sent.
+        """
+
     def get_image(self, image_id: str) -> CloudImage:
         """Raises NotFound."""
 

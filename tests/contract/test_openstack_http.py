@@ -178,13 +178,16 @@ def test_a_wrong_password_is_told_and_not_tried_again_at_once():
     with clouds() as (sim, login):
         auth = {**sim.clouds_yaml()["clouds"]["north"]["auth"], "password": "wrong"}
         stage = login(settings={"auth": auth})
+        assert stage.cloud.login_rest() == 0.0
         with pytest.raises(AuthFailed, match=r"cloud north: identity: POST .*: 401"):
             stage.cloud.connect()
+        assert stage.cloud.login_rest() == 60.0
         for _ in range(3):
             with pytest.raises(AuthFailed, match="next login in 60 s"):
                 stage.cloud.list_servers()
         assert stage.far.calls["identity.POST.tokens"] == 1
         stage.clock.advance(61.0)
+        assert stage.cloud.login_rest() == 0.0
         with pytest.raises(AuthFailed):
             stage.cloud.list_servers()
         assert stage.far.calls["identity.POST.tokens"] == 2

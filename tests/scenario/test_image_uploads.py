@@ -230,6 +230,23 @@ def test_many_crashes_in_a_row(seed, tmp_path):
     assert len(site.processes) > 3
 
 
+# -- a cloud that refuses our login ----------------------------------------------------------------------
+
+
+def test_nothing_is_begun_while_the_cloud_refuses_our_login(site):
+    site.build()
+    process = site.start()
+    cloud = process.clouds["one"]
+    cloud.login_rest = lambda: max(0.0, 600.0 - site.clock.monotonic())
+    site.run(seconds=590.0)
+    assert site.uploads() == []
+    assert process.memory.writes < 5
+    assert "refused our login, again in 10 s" in process.queues["one"].describe()
+    assert site.run(site.ready)
+    site.assert_one_ready()
+    assert site.clock.monotonic() < 640.0
+
+
 # -- the session ends in mid-upload -----------------------------------------------------------------------
 
 

@@ -322,6 +322,9 @@ class OpenStackCloud:
     def get_image(self, image_id: str) -> CloudImage:
         return self._images.get(image_id)
 
+    def login_rest(self) -> float:
+        return self._session.login_rest()
+
     def list_images(self) -> Listing[CloudImage]:
         return self._images.listing()
 

@@ -278,6 +278,10 @@ class Session:
         if left < seconds and left < FRESH * life:
             self._renew(self._auth_headers().get(TOKEN_HEADER))
 
+    def login_rest(self) -> float:
+        """Seconds in which no login is tried, as the last was refused; 0 when the next may be."""
+        return max(0.0, self._login_after - self._clock.monotonic())
+
     def _renew(self, used: str | None) -> None:
         """Forget the token `used`, unless another thread has replaced it already."""
         with self._renewing:
@@ -293,7 +297,7 @@ class Session:
         with self._logging_in:
             if self._login_failures != failures:
                 raise copy.copy(self._last_login_error)
-            rest = self._login_after - self._clock.monotonic()
+            rest = self.login_rest()
             if rest > 0:
                 last = self._last_login_error
                 raise AuthFailed(f"{last}; next login in {rest:.0f} s", reason=last.reason)
