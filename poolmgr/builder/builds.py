@@ -50,6 +50,7 @@ class Builds:
         self._lock = threading.Lock()  # of what follows
         self._runs: dict[str, BuildRun] = {}  # by worker
         self._rests: dict[str, BuildRest] = {}  # by image, as last told
+        self._trouble: str | None = None  # with the images directory, as last told
         self._workers = [self._worker(f"build-worker-{n + 1}") for n in range(workers)]
 
     def start(self) -> None:
@@ -115,6 +116,8 @@ class Builds:
             return self._parts.tuning.idle_cycle
         if not self._parts.store.connected:
             return _STORE_AWAY
+        if self._is_homeless():
+            return self._parts.tuning.idle_cycle
         try:
             self._recovery.complete(self._stopping)
             self._withdraw_answered()
@@ -127,6 +130,17 @@ class Builds:
         except StoreUnavailable as error:
             log.warning("%s: the store is away: %s", name, error)
             return _STORE_AWAY
+
+    def _is_homeless(self) -> bool:
+        """Whether nothing can be kept in the images directory: each build would only fail. Told once."""
+        trouble = self._parts.images_dir_trouble()
+        with self._lock:
+            before, self._trouble = self._trouble, trouble
+        if trouble is not None and before is None:
+            log.error("%s: nothing is built until it is back, or the builder is started anew", trouble)
+        elif trouble is None and before is not None:
+            log.info("images-dir %s is back", self._files.directory)
+        return trouble is not None
 
     def _withdraw_answered(self) -> None:
         """Also those that a builder which died had carried out. Images we do not know are none of our business."""

@@ -54,6 +54,8 @@ class Parts:
     stray_provider: Callable[[str, str | None], ImageProvider | None]
     """The cloud and region of an upload record whose provider is not configured; None if clouds.yaml lacks it."""
     activity: Activity
+    images_dir_trouble: Callable[[], str | None] = lambda: None
+    """Why nothing can be kept in the images directory now, None when something can."""
 
     @property
     def images_dir(self) -> Path:

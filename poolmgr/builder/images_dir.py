@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 from poolmgr.config.settings import Settings
@@ -36,6 +37,8 @@ class ImagesDirLock:
 
     def __init__(self, directory: Path) -> None:
         """Raises ConfigError when another builder has the directory, or it cannot be written."""
+        self._directory = directory
+        self._identity = _identity(directory)
         path = directory / LOCK_FILE
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -50,6 +53,15 @@ class ImagesDirLock:
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
             raise self._refusal(directory, error) from error
+
+    def trouble(self) -> str | None:
+        """Why nothing can be kept there now; None when it is the directory that was locked."""
+        found = _identity(self._directory)
+        if found is None:
+            return f"images-dir {self._directory} is gone"
+        if found != self._identity:  # made anew, or what was mounted there is not any more
+            return f"images-dir {self._directory} is another directory than when the builder began"
+        return None
 
     def release(self) -> None:
         """Idempotent; never raises. The file stays: to remove it would let two hold it."""
@@ -66,3 +78,12 @@ class ImagesDirLock:
             f"images-dir {directory}: another builder works there, process {holder or '?'}",
             remedy="stop that one, or give each builder a directory of its own",
         )
+
+
+def _identity(directory: Path) -> tuple[int, int] | None:
+    """Which directory it is, whatever its name; None when there is none."""
+    try:
+        found = directory.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None

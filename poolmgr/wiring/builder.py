@@ -200,7 +200,7 @@ class BuilderDaemon:
             return self._configuration.facts.text()
         if providers.failed and not providers.current():
             return "no provider can be served: " + "; ".join(providers.failed.values())
-        return crew.ready()
+        return self._images_dir_trouble() or crew.ready()
 
     def live(self) -> str | None:
         """Why it had better be started anew, None if not. From any thread."""
@@ -242,6 +242,9 @@ class BuilderDaemon:
 
     # Parts
 
+    def _images_dir_trouble(self) -> str | None:
+        return self._directory.trouble() if self._directory else None
+
     def _provider_set(self, stats: Stats, deployment: str) -> ProviderSet:
         connections = Connections(
             clock=self._clock, environ=self._environ, deployment=deployment, stats=stats
@@ -260,6 +263,7 @@ class BuilderDaemon:
             identity=identity,
             new_id=new_id,
             settings=lambda: self._settings,
+            images_dir_trouble=self._images_dir_trouble,
             providers=providers.current,
             stray_provider=providers.stray,
             activity=self._activity,

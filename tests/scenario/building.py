@@ -63,6 +63,7 @@ class BuildSite:
             one.mkdir(parents=True, exist_ok=True)
         self.settings = Settings(images_dir=str(self.images_dir), build_log_dir=str(self.log_dir))
         self.builders: list[Builder] = []
+        self.trouble: str | None = None  # with the images directory
         self.client = MemoryStore(self.tree)
         self.client.start()
 
@@ -144,6 +145,7 @@ class Builder:
             providers=dict,
             stray_provider=lambda cloud, region: None,
             activity=Activity(),
+            images_dir_trouble=lambda: site.trouble,
         )
         self.files = ImageFiles(site.images_dir, deployment=identity.deployment, builder_id=identity.id)
         environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}

@@ -450,3 +450,23 @@ def test_killed_at_any_write_the_next_start_ends_with_one_good_build(site, at, a
     until(lambda: site.names() == files_of(build, "qcow2"))
     assert site.left_in_tmp() == []
     until(lambda: not locked(site))
+
+
+# Without a place to keep them
+
+
+def test_builds_wait_for_the_images_directory_and_it_is_told_once(site, caplog):
+    caplog.set_level("INFO")
+    site.images(img={})
+    site.trouble = f"images-dir {site.images_dir} is gone"
+    builder = site.builder()
+    for _ in range(3):
+        builder.cycle()
+    assert site.builds() == []
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == [
+        f"{site.trouble}: nothing is built until it is back, or the builder is started anew"
+    ]
+    site.trouble = None
+    builder.cycle()
+    assert site.wait_for(READY)
+    assert f"images-dir {site.images_dir} is back" in caplog.text

@@ -35,3 +35,21 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / ".poolmgr-builder.lock").mkdir()  # as root, nothing is refused for its mode
     with pytest.raises(ConfigError, match="cannot write there"):
         ImagesDirLock(tmp_path)
+
+
+def test_a_directory_that_is_gone_or_another_one_is_told(tmp_path):
+    directory, aside = tmp_path / "images", tmp_path / "aside"
+    directory.mkdir()
+    lock = ImagesDirLock(directory)
+    assert lock.trouble() is None
+    directory.rename(aside)
+    assert lock.trouble() == f"images-dir {directory} is gone"
+    directory.touch()
+    assert lock.trouble() == f"images-dir {directory} is gone"
+    directory.unlink()
+    directory.mkdir()  # as an empty mount point is
+    assert lock.trouble() == f"images-dir {directory} is another directory than when the builder began"
+    directory.rmdir()
+    aside.rename(directory)
+    assert lock.trouble() is None
+    lock.release()
