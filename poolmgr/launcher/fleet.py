@@ -191,7 +191,11 @@ class Fleet:
     def offer(self) -> Offer:
         labels = self._settings.labels.values()
         min_ready = {label.name: label.min_ready for label in labels if label.min_ready > 0}
-        return Offer(providers=self._workers.able(), min_ready=min_ready)
+        offers = {
+            provider.name: {pool.name: sorted(pool.labels) for pool in provider.pools.values()}
+            for provider in self._settings.providers.values()
+        }
+        return Offer(providers=self._workers.able(), min_ready=min_ready, offers=offers)
 
     def begin(self, tenure: Tenure) -> None:
         self._workers.begin(tenure)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from poolmgr.errors import LockBusy, LockLost, RecordGone, StoreError, StoreUnavailable
@@ -35,6 +35,7 @@ class Offer:
 
     providers: frozenset[str]
     min_ready: Mapping[str, int]
+    offers: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)  # provider -> pool -> labels
 
 
 class Crew(Protocol):
@@ -148,6 +149,7 @@ class Ownership:
             self._peer,
             providers=tuple(sorted(offer.providers)),
             min_ready=dict(offer.min_ready),
+            offers={name: dict(pools) for name, pools in offer.offers.items()},
             draining=self._draining,
         )
         if not self._peer.znode:

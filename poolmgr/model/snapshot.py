@@ -111,11 +111,11 @@ class Snapshot:
                     yield node
 
     def strays(self) -> Iterator[Node]:
-        """BUILDING nodes of all providers that no request wants, but a launcher has locked: they will be free."""
+        """BUILDING nodes of all providers that no request wants: free once they are ready."""
         for (_, state), nodes in self._nodes_by_state.items():
             if state is NodeState.BUILDING:
                 for node in nodes.values():
-                    if node.allocated_to not in self._requests and self.node_locked(node.id):
+                    if node.allocated_to not in self._requests:
                         yield node
 
     def garbage(self, provider: str) -> Collection[Node]:

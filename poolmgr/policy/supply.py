@@ -53,16 +53,24 @@ def shortfalls(
     """How many nodes each label lacks; labels that lack nothing are left out. `wanted`: by label, as of `demand`.
 
     Counted as there, or coming, but for the ids `besides`: free ready nodes; nodes being built that no request
-    wants; min-ready requests of anyone, whatever their state. One that failed counts until its maker has dealt
-    with it, which keeps a full pool from churning. A node whose request is gone counts as free already: of the two
-    writes that end a min-ready request we may see the second one first (zookeeper.md 15.9). Labels that no
-    registered pool offers are left out.
+    wants, if someone goes on with them; min-ready requests of anyone, whatever their state. One that failed counts
+    until its maker has dealt with it, which keeps a full pool from churning. A node whose request is gone counts as
+    free already: of the two writes that end a min-ready request we may see the second one first (zookeeper.md 15.9).
+    Labels that no registered pool offers are left out.
     """
     if not wanted:
         return {}
     coming = Counter(r.labels[0] for r in snapshot.requests() if r.is_min_ready and len(r.labels) == 1)
     coming.update(label for node in snapshot.orphans() for label in set(node.labels))
-    coming.update(n.label for n in snapshot.strays() if n.id not in besides)
+    served = {
+        pool.provider_name for pool in snapshot.pools()
+    }  # whose owner goes on with what another one began
+    served.update(name for peer in snapshot.peers() for name in peer.providers)
+    coming.update(
+        node.label
+        for node in snapshot.strays()
+        if node.id not in besides and (snapshot.node_locked(node.id) or node.provider in served)
+    )
     offered = {label for pool in snapshot.pools() for label in pool.supported_labels}
     missing = {
         name: count - sum(node.id not in besides for node in snapshot.ready(name)) - coming[name]

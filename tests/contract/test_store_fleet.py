@@ -30,6 +30,7 @@ PEER = Peer(
     version="1",
     started_at=3.5,
     providers=("north", "south"),
+    offers={"north": {"main": ["small"]}},
     min_ready={"small": 2},
 )
 ORDER = ProviderOrder(
@@ -105,6 +106,7 @@ def test_a_peer_is_announced_and_shown(site, store, other):
         "version": "1",
         "started_at": 3.5,
         "providers": ["north", "south"],
+        "offers": {"north": {"main": ["small"]}},
         "min_ready": {"small": 2},
         "draining": False,
     }

@@ -289,7 +289,11 @@ class Process:
 
     def offer(self) -> Offer:
         min_ready = {label.name: label.min_ready for label in self.site.labels.values() if label.min_ready}
-        return Offer(providers=self.team.able(), min_ready=min_ready)
+        offers = {
+            one.name: {pool.name: sorted(pool.labels) for pool in one.pools.values()}
+            for one in self.site.providers.values()
+        }
+        return Offer(providers=self.team.able(), min_ready=min_ready, offers=offers)
 
     def begin(self, tenure: Tenure) -> None:
         self.team.begin(tenure)

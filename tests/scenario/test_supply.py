@@ -127,7 +127,7 @@ def test_when_another_launcher_takes_over_nothing_is_lost_or_made_twice(at: floa
 
     site.run(watch, seconds=60)
     assert free(site) == len(site.nodes()) == 3
-    assert most <= 3 + 3 * (not clean)  # those that died with their launcher are still there for a moment
+    assert most == 3
 
 
 def test_what_was_built_for_a_maker_that_is_gone_is_finished_by_the_others() -> None:

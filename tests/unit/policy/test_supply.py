@@ -67,7 +67,7 @@ def test_requests_of_others_do_not_count():
     assert shortfalls([label(1)], snapshot_of(OFFER, request)) == {"small": 1}
 
 
-@pytest.mark.parametrize("state", [s for s in NodeState if s is not NodeState.READY])
+@pytest.mark.parametrize("state", sorted(set(NodeState) - {NodeState.READY, NodeState.BUILDING}, key=str))
 def test_nodes_that_are_not_ready_do_not_count(state):
     node = Node(id="1", state=state, labels=("small",), provider="north")
     assert shortfalls([label(1)], snapshot_of(OFFER, node)) == {"small": 1}
@@ -141,14 +141,15 @@ def test_what_is_asked_for_is_enough_and_never_too_much(some, asked_for, small, 
             assert len(snapshot.ready(one.name)) + len(coming) <= one.min_ready
         elif one.name in offered:
             orphans = sum(one.name in n.labels for n in snapshot.orphans())
+            orphans += sum(one.name == n.label and n.provider == "north" for n in snapshot.strays())
             assert len(snapshot.ready(one.name)) + len(coming) + orphans >= one.min_ready
 
 
 # What is being built for nobody
 
 
-def building(id_: str, name: str = "small", **fields) -> Node:
-    return Node(id=id_, state=NodeState.BUILDING, labels=(name,), provider="north", **fields)
+def building(id_: str, name: str = "small", provider: str = "north", **fields) -> Node:
+    return Node(id=id_, state=NodeState.BUILDING, labels=(name,), provider=provider, **fields)
 
 
 def world(*records: Node | NodeRequest, locked: tuple[str, ...] = ()):
@@ -162,7 +163,13 @@ def test_a_node_that_is_built_for_nobody_counts():
     assert shortfalls([label(2)], world(building("1"), locked=("1",))) == {"small": 1}
     gone = building("1", allocated_to="200-9")
     assert shortfalls([label(2)], world(gone, locked=("1",))) == {"small": 1}
-    assert shortfalls([label(2)], world(gone)) == {"small": 2}  # nobody has it locked: it will be deleted
+    assert shortfalls([label(2)], world(gone)) == {"small": 1}  # the owner of its provider will take it over
+    nobodys = building("1", provider="nowhere")
+    assert shortfalls([label(2)], world(nobodys)) == {"small": 2}
+    assert shortfalls([label(2)], world(nobodys, locked=("1",))) == {"small": 1}
+    between_owners = world(nobodys)
+    between_owners.put_peer(Peer(znode="p", providers=("nowhere",)))
+    assert shortfalls([label(2)], between_owners) == {"small": 1}
     wanted = world(gone, asked("200-9", requestor="zuul"), locked=("1",))
     assert shortfalls([label(2)], wanted) == {"small": 2}
 
