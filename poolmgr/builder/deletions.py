@@ -18,7 +18,7 @@ from poolmgr.errors import CloudError, Conflict, LockBusy, LockLost, PoolmgrErro
 from poolmgr.model.image import Upload
 from poolmgr.policy.growth import doubling
 from poolmgr.policy.removals import RemoveUpload, Why
-from poolmgr.policy.retention import late_until
+from poolmgr.policy.retention import may_be_in_cloud
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Deletions:
     def _begin(self, path: str, act: RemoveUpload) -> None:
         upload = act.upload
         place = self._place(upload)
-        if place is None and self._may_be_there(upload):
+        if place is None and may_be_in_cloud(upload, self._parts.tuning, self._parts.clock.time()):
             if path not in self._placeless:
                 log.warning(
                     "%s cannot be deleted for now: its cloud is not configured or not reachable", path
@@ -105,10 +105,6 @@ class Deletions:
         if known is None and isinstance(configured, OpenStackProvider):
             return None  # not reachable now
         return self._parts.stray_provider(upload.cloud, upload.region)
-
-    def _may_be_there(self, upload: Upload) -> bool:
-        late = late_until(upload, self._parts.tuning, self._parts.clock.time())
-        return bool(upload.external_id or upload.staged or late)
 
     def _collect(self) -> None:
         for path, (act, future) in list(self._running.items()):

@@ -68,6 +68,11 @@ def late_until(upload: Upload, tuning: ImageTuning, now: float) -> float | None:
     return until if since <= now + tuning.clock_skew and now < until else None
 
 
+def may_be_in_cloud(upload: Upload, tuning: ImageTuning, now: float) -> bool:
+    """Whether something of it is in its cloud, or may still come there."""
+    return bool(upload.external_id or upload.staged or late_until(upload, tuning, now))
+
+
 def _answer(world: World, image: str, records: Collection[Upload]) -> Retention:
     keeping = Keeping(world, image, records)
     uploads = [_of_upload(keeping, upload) for upload in records]
@@ -92,7 +97,9 @@ def _of_upload(keeping: Keeping, upload: Upload) -> RemoveUpload | Waiting | Non
         return None
     if keeping.standing[upload.provider] is Standing.UNKNOWN:
         return _left_alone(keeping, upload)
-    if upload.state is UploadState.FAILED and _may_be_in_cloud(keeping, upload):
+    if upload.state is UploadState.FAILED and may_be_in_cloud(
+        upload, keeping.world.tuning, keeping.world.now
+    ):
         return _removal(keeping, upload, Why.FAILED, keep_record=True)
     if upload.state is UploadState.UPLOADING and not keeping.is_at_work(upload):
         return _wait(keeping, upload.path, "uploading", keeping.world.given_up_at(upload, upload.path))
@@ -163,7 +170,7 @@ def _removal(
     if _is_in_use(keeping.world.snapshot, upload, why):
         return Waiting(path=upload.path, reason="in-use")
     unknown = keeping.standing[upload.provider] is Standing.UNKNOWN
-    if unknown and upload.cloud is None and _may_be_in_cloud(keeping, upload):
+    if unknown and upload.cloud is None and may_be_in_cloud(upload, keeping.world.tuning, keeping.world.now):
         return Waiting(path=upload.path, reason="provider-unknown")
     late = late_until(upload, keeping.world.tuning, keeping.world.now)
     return RemoveUpload(upload=upload, why=why, keep_record=keep_record, late_until=late)
@@ -174,11 +181,6 @@ def _is_in_use(snapshot: Snapshot, upload: Upload, why: Why) -> bool:
     if why is Why.ORDERED:
         return any(node.state in (NodeState.INIT, NodeState.BUILDING) for node in nodes)
     return bool(nodes)
-
-
-def _may_be_in_cloud(keeping: Keeping, upload: Upload) -> bool:
-    late = late_until(upload, keeping.world.tuning, keeping.world.now)
-    return bool(upload.external_id or upload.staged or late)
 
 
 # Builds

@@ -35,10 +35,11 @@ from poolmgr.wiring.configuration import (
     RestartKeys,
     follow_zookeeper,
 )
+from poolmgr.wiring.ending import close_all
 from poolmgr.wiring.identity import new_id
 from poolmgr.wiring.image_clouds import ImageClouds
 from poolmgr.wiring.store import open_store
-from poolmgr.wiring.web import WEB_STOP_TIMEOUT, DaemonSource, serve_web
+from poolmgr.wiring.web import DaemonSource, serve_web
 
 if TYPE_CHECKING:
     from poolmgr.web.server import WebServer
@@ -147,12 +148,7 @@ class BuilderDaemon:
                 clean = self._crew.stop(timeout) and clean
             if self._providers is not None:
                 self._providers.close()
-        if self._web is not None:
-            clean = self._web.stop(WEB_STOP_TIMEOUT) and clean
-        if self._store is not None:
-            self._store.close()
-        if self._stats is not None:
-            self._stats.close()
+        clean = close_all(self._web, self._store, self._stats) and clean
         if self._directory is not None:
             self._directory.release()
         return clean

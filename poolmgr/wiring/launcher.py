@@ -33,9 +33,10 @@ from poolmgr.wiring.configuration import (
     RestartKeys,
     follow_zookeeper,
 )
+from poolmgr.wiring.ending import close_all
 from poolmgr.wiring.identity import new_id
 from poolmgr.wiring.store import open_store
-from poolmgr.wiring.web import WEB_STOP_TIMEOUT, DaemonSource, serve_web
+from poolmgr.wiring.web import DaemonSource, serve_web
 
 if TYPE_CHECKING:
     from poolmgr.web.server import WebServer
@@ -138,13 +139,7 @@ class LauncherDaemon:
         if self._fleet is not None:
             with self._lock:
                 clean = self._fleet.stop(timeout * FLEET_SHARE) and clean
-        if self._web is not None:
-            clean = self._web.stop(WEB_STOP_TIMEOUT) and clean
-        if self._store is not None:
-            self._store.close()
-        if self._stats is not None:
-            self._stats.close()
-        return clean
+        return close_all(self._web, self._store, self._stats) and clean
 
     def hurry(self) -> None:
         """Have a `stop` that is under way hand back what is in hand; from any thread."""

@@ -50,15 +50,12 @@ def mark_build(store: Store, build: Build, reason: str, *, now: float) -> Build 
     """The build as stored, DELETING; None when it is gone. Raises Refused while it is being built."""
 
     def mark(current: Build) -> Build:
-        if current.state is BuildState.DELETING:
-            return _ordered(current, reason, store.save_build)
         if current.state is BuildState.BUILDING:
             raise Refused(
                 f"cannot delete build {current.name}, it is in progress",
                 remedy="wait for its end, `poolmgr dib-image-list --detail` tells when that may be",
             )
-        marked = replace(current, state=BuildState.DELETING, state_time=now, reason=reason)
-        return store.save_build(marked)
+        return _mark(current, reason, now, store.save_build)
 
     def again() -> Build | None:
         with store.reading() as snapshot:
@@ -71,15 +68,12 @@ def mark_upload(store: Store, upload: Upload, reason: str, *, now: float) -> Upl
     """The upload as stored, DELETING; None when it is gone. Raises Refused while it is being uploaded."""
 
     def mark(current: Upload) -> Upload:
-        if current.state is UploadState.DELETING:
-            return _ordered(current, reason, store.save_upload)
         if current.state is UploadState.UPLOADING:
             raise Refused(
                 f"cannot delete {upload_text(current)}, it is in progress",
                 remedy="wait for its end; one whose builder has died is seen to by the others",
             )
-        marked = replace(current, state=UploadState.DELETING, state_time=now, reason=reason)
-        return store.save_upload(marked)
+        return _mark(current, reason, now, store.save_upload)
 
     def again() -> Upload | None:
         try:
@@ -106,8 +100,11 @@ def upload_text(upload: Upload) -> str:
     return f"upload {upload.id} of build {upload.image}-{upload.build} to {upload.provider}"
 
 
-def _ordered(record: R, reason: str, save: Callable[[R], R]) -> R:
-    """One that is on its way already; what a builder wanted gone by itself is a person's wish from now on."""
+def _mark(record: R, reason: str, now: float, save: Callable[[R], R]) -> R:
+    """What is on its way already because a builder wanted it gone is a person's wish from now on."""
+    deleting = type(record.state).DELETING
+    if record.state is not deleting:
+        return save(replace(record, state=deleting, state_time=now, reason=reason))
     return record if why_of(record) is Why.ORDERED else save(replace(record, reason=reason))
 
 
