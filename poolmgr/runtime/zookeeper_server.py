@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,15 @@ _FOR_TLS = ("netty-codec.jar", "netty-resolver.jar", "netty-transport-native-uni
 _FOR_LOG = ("slf4j-simple.jar",)
 _PORT_TRIES = 5
 _LOOK_EVERY = 0.05
+_MAX_SESSION = 120_000  # ms; otherwise 20 ticks are the most a client gets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quorum:
+    """A server's place in an ensemble: its number, and of every member (host:port:port of the election) by number."""
+
+    number: int
+    members: Mapping[int, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +53,7 @@ class ZooKeeperServer:
         directory: Path,
         *,
         tls: ServerTls | None = None,
+        quorum: Quorum | None = None,
         heap_mib: int = 256,
         tick: float = 0.5,
         clock: Clock | None = None,
@@ -52,6 +62,7 @@ class ZooKeeperServer:
         self.port = 0  # 0 until started
         self._directory = directory
         self._tls = tls
+        self._quorum = quorum
         self._heap_mib = heap_mib
         self._tick = tick
         self._clock = clock or SystemClock()
@@ -69,6 +80,8 @@ class ZooKeeperServer:
     def start(self, *, timeout: float = 60.0) -> None:
         """Start it and wait until it serves; nothing happens if it runs.
 
+        A member of an ensemble serves once a majority runs: it is only waited for until its process lives.
+
         Raises ConfigError when ZooKeeper or Java is not installed, ProcessFailed when it does not come up within
         `timeout` seconds.
         """
@@ -85,7 +98,7 @@ class ZooKeeperServer:
                 name="ZooKeeper",
                 dies_with_us=True,
             )
-            if self._comes_up(timeout):
+            if self._quorum is not None or self._comes_up(timeout):
                 return
             output = self._process.last_output()
             self.kill()
@@ -136,6 +149,7 @@ class ZooKeeperServer:
             "maxClientCnxns=0",
             "preAllocSize=1024",
             "4lw.commands.whitelist=srvr,ruok,mntr,wchs,cons",
+            f"maxSessionTimeout={_MAX_SESSION}",
         ]
         if self._tls is None:
             lines += [f"clientPort={self.port}", "clientPortAddress=127.0.0.1"]
@@ -150,6 +164,10 @@ class ZooKeeperServer:
                 "ssl.trustStore.type=PEM",
                 "ssl.clientAuth=need",
             ]
+        if self._quorum is not None:
+            members = self._quorum.members.items()
+            lines += ["initLimit=20", "syncLimit=10", *(f"server.{n}={place}" for n, place in members)]
+            (self._directory / "data" / "myid").write_text(f"{self._quorum.number}\n")
         path = self._directory / "zoo.cfg"
         path.write_text("\n".join(lines) + "\n")
         return path
@@ -164,14 +182,24 @@ class ZooKeeperServer:
                 return True
         return False
 
-    def _serves(self) -> bool:
-        """Over TLS, where it answers no plain words, whether it listens must do."""
+    def mode(self) -> str:
+        """What it says it is: standalone, leader, follower; "" while it does not serve."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
-                if self._tls is not None:
-                    return True
                 connection.sendall(b"srvr")
-                return b"Mode:" in connection.recv(4096)
+                answer = connection.makefile("rb").read().decode("ascii", "replace")
+        except OSError:
+            return ""
+        modes = [line.partition(":")[2].strip() for line in answer.splitlines() if line.startswith("Mode:")]
+        return modes[0] if modes else ""
+
+    def _serves(self) -> bool:
+        """Over TLS, where it answers no plain words, whether it listens must do."""
+        if self._tls is None:
+            return bool(self.mode())
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0):
+                return True
         except OSError:
             return False
 

@@ -110,10 +110,15 @@ class SimApplication:
             cloud=cloud,
             request=request,
             params=params,
-            base=f"{self._url}/{MOUNT}{cloud.name}/{parts[2]}",
+            base=f"{self._reached_as(request)}/{MOUNT}{cloud.name}/{parts[2]}",
             cache=self._caches[cloud.name],
         )
         return _Target(cloud=cloud, service=service, route=route, call=call)
+
+    def _reached_as(self, request: Request) -> str:
+        """Links lead to where the caller came from, so that they go through what stands in between, a proxy say."""
+        host = request.headers.get("host")
+        return f"{self._url.partition('://')[0]}://{host}" if host else self._url
 
     def _refusal(self, request: Request, refusal: Refusal) -> Response:
         service = SERVICES.get((request.path.split("/", 3) + [""] * 3)[2])

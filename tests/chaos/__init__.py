@@ -1,0 +1,1 @@
+"""A site that is broken on purpose: real launchers, real ZooKeeper servers, pretend clouds. See `tools/chaos`."""

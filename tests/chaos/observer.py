@@ -1,0 +1,83 @@
+"""Looks at records and clouds by ways of its own: plain kazoo, and the clouds from inside."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException, NoNodeError
+
+from tests.chaos.place import Place
+from tests.chaos.violations import Look
+
+
+class Away(Exception):
+    """ZooKeeper or the clouds cannot be asked just now."""
+
+
+class Observer:
+    """Belongs to one thread."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._client = KazooClient(place.zookeeper_hosts, timeout=60.0)
+        self._client.start(60.0)
+
+    def close(self) -> None:
+        self._client.stop()
+        self._client.close()
+
+    def look(self) -> Look:
+        """Raises Away."""
+        try:
+            return Look(
+                at=time.monotonic(),
+                nodes=self._records("/nodepool/nodes"),
+                requests=self._records("/nodepool/requests"),
+                pools=list(self._records("/nodepool/components/pool").values()),
+                servers={
+                    cloud.name: self._place.sim(f"{cloud.name}/servers") for cloud in self._place.plan.clouds
+                },
+            )
+        except (KazooException, OSError, ValueError) as error:
+            raise Away(str(error)) from error
+        except Exception as error:  # kazoo's handler has timeouts of its own
+            if "timeout" in type(error).__name__.lower() or "timed out" in str(error).lower():
+                raise Away(str(error)) from error
+            raise
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What of ours is in each cloud: that it has more than what is foreign."""
+        found = {}
+        for cloud, before in self._place.foreign.items():
+            things = {
+                kind: self._place.sim(f"{cloud}/{kind}")
+                for kind in ("servers", "ports", "floating_ips", "volumes")
+            }
+            found[cloud] = {
+                kind: sum(thing["id"] not in before[kind] for thing in listed)
+                for kind, listed in things.items()
+            }
+        return found
+
+    def _records(self, path: str) -> dict[str, dict[str, Any]]:
+        if not self._client.connected:
+            raise Away("no connection")
+        asked = {name: self._client.get_async(f"{path}/{name}") for name in self._children(path)}
+        found = {}
+        for name, answer in asked.items():
+            try:
+                data, _ = answer.get(timeout=10.0)
+            except NoNodeError:
+                continue
+            if data:
+                found[name] = json.loads(data)
+        return found
+
+    def _children(self, path: str) -> list[str]:
+        try:
+            return list(self._client.get_children_async(path).get(timeout=10.0))
+        except NoNodeError:
+            return []

@@ -1,0 +1,107 @@
+"""A TCP proxy whose wire can be cut, stalled or slowed. All proxies of a run share one thread with an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import threading
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+_CHUNK = 65536
+
+
+class Wire(enum.Enum):
+    WHOLE = "whole"
+    CUT = "cut"  # connections are reset, new ones too
+    STALLED = "stalled"  # connections stay, nothing comes through in either direction
+
+
+class Loop:
+    """A thread with an event loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="proxies", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10.0)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5.0)
+        self.loop.close()
+
+
+class Proxy:
+    """From a port of 127.0.0.1 to another. `port` is known once it is made; methods may be called from any thread."""
+
+    def __init__(self, loop: Loop, target_port: int) -> None:
+        self._loop = loop
+        self._target = target_port
+        self._wire = Wire.WHOLE
+        self._flows: asyncio.Event  # set while bytes may pass
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server
+        self.port = int(loop.run(self._open()))
+
+    def set(self, wire: Wire) -> None:
+        self._loop.run(self._set(wire))
+
+    def close(self) -> None:
+        self._loop.run(self._close())
+
+    async def _open(self) -> int:
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _set(self, wire: Wire) -> None:
+        self._wire = wire
+        if wire is Wire.STALLED:
+            self._flows.clear()
+            return
+        if wire is Wire.CUT:
+            self._break()
+        self._flows.set()
+
+    async def _close(self) -> None:
+        self._server.close()
+        self._break()
+        self._flows.set()
+
+    def _break(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()  # a reset, not an orderly end
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._wire is Wire.CUT:
+            writer.transport.abort()
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = {writer, far_writer}
+        self._writers |= ends
+        try:
+            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+        finally:
+            self._writers -= ends
+            for end in ends:
+                end.close()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(_CHUNK):
+                await self._flows.wait()
+                writer.write(data)
+                await writer.drain()
+            await self._flows.wait()
+            writer.write_eof()
+            return
+        writer.transport.abort()  # the other direction ends with it
