@@ -145,11 +145,9 @@ class Run:
         if self.now >= self._next_tell:
             self._next_tell = self.now + TELL_EVERY
             tally = self._ci.tally
-            self.tell(
-                f"{self.now:6.1f} s {phase}: {tally.submitted} asked, {tally.fulfilled} served,"
-                f" {tally.cancelled} cancelled, {tally.failed} failed, {len(self._ci.open)} open; {sum(self._struck.values())} faults,"
-                f" {len(self.violations)} violations"
-            )
+            counts = f"{tally.submitted} asked, {tally.fulfilled} served, {tally.cancelled} cancelled"
+            others = f"{tally.failed} failed, {len(self._ci.open)} open; {sum(self._struck.values())} faults"
+            self.tell(f"{self.now:6.1f} s {phase}: {counts}, {others}, {len(self.violations)} violations")
         self._ci.wait(0.1)
 
     def _look(self) -> None:
