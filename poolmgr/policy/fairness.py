@@ -9,8 +9,11 @@ with a hundred requests stands in the line no more often than one with two, unti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter, itemgetter
 
 from poolmgr.model.request import NodeRequest
+
+Rank = tuple[str, int, str]
 
 #: Requests without a tenant take turns with the tenants as if they had one of this name.
 NOBODY = ""
@@ -18,7 +21,7 @@ NOBODY = ""
 
 def by_rank(waiting: Iterable[NodeRequest]) -> list[NodeRequest]:
     """By priority, relative priority, age (zookeeper.md 6.1)."""
-    return sorted(waiting, key=_rank)
+    return sorted(waiting, key=attrgetter("rank"))
 
 
 def in_turn(waiting: Iterable[NodeRequest], nodes_of: Callable[[str], int]) -> list[NodeRequest]:
@@ -28,23 +31,18 @@ def in_turn(waiting: Iterable[NodeRequest], nodes_of: Callable[[str], int]) -> l
     Costs two sorts, however many tenants there are.
     """
     had: dict[tuple[str, str], int] = {}  # (priority, tenant) -> nodes before its next request
-    placed: list[tuple[str, int, tuple[str, int, str], NodeRequest]] = []
-    for request in by_rank(waiting):
-        rank = request.rank
+    placed: list[tuple[tuple[str, int, Rank], NodeRequest]] = []
+    for rank, request in _ranked(waiting):
         tenant = request.tenant_name or NOBODY
         turn = (rank[0], tenant)
         before = had[turn] if turn in had else nodes_of(tenant)
         had[turn] = before + max(1, len(request.labels))
-        placed.append((rank[0], before, rank, request))
-    placed.sort(key=_place)
-    return [request for _, _, _, request in placed]
+        placed.append(((rank[0], before, rank), request))
+    placed.sort(key=itemgetter(0))
+    return [request for _, request in placed]
 
 
-def _rank(request: NodeRequest) -> tuple[str, int, str]:
-    return request.rank
-
-
-def _place(
-    placed: tuple[str, int, tuple[str, int, str], NodeRequest],
-) -> tuple[str, int, tuple[str, int, str]]:
-    return placed[:3]
+def _ranked(waiting: Iterable[NodeRequest]) -> list[tuple[Rank, NodeRequest]]:
+    ranked = [(request.rank, request) for request in waiting]
+    ranked.sort(key=itemgetter(0))
+    return ranked
