@@ -15,6 +15,7 @@ from poolmgr import __version__
 from poolmgr.config.settings import Label, OpenStackProvider, Provider, Settings
 from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.context import Config, ProviderConfig
+from poolmgr.launcher.health import stuck, unready
 from poolmgr.launcher.janitor import Janitor
 from poolmgr.launcher.ownership import Offer, Ownership
 from poolmgr.launcher.reporter import Reporter
@@ -34,8 +35,6 @@ from poolmgr.store.api import Change, ChangeKind, Store
 
 log = logging.getLogger(__name__)
 
-#: A provider's worker that has not finished a cycle for so long, in seconds, is stuck.
-STUCK_AFTER = 600.0
 #: Connections to clouds that are made at a time.
 MAKERS = 4
 
@@ -163,23 +162,20 @@ class Fleet:
 
     def ready(self) -> str | None:
         """Why this launcher serves no requests now, None if it does, were it for one provider, or only stands by."""
-        workers, failed = self._workers.running(), dict(self._workers.failed)
-        if not workers and failed:
-            return "no provider can be served: " + "; ".join(failed.values())
-        if not self._ownership.settled:
-            return "it has not found its place in the fleet yet"
-        if workers and not any(worker.connected for worker in workers.values()):
-            return f"no cloud has answered yet: {', '.join(workers)}"
-        return None
+        connected = {name: worker.connected for name, worker in self._workers.running().items()}
+        return unready(
+            tuple(self._settings.providers),
+            dict(self._workers.failed),
+            connected,
+            settled=self._ownership.settled,
+        )
 
     def live(self) -> str | None:
-        """Why a worker seems to be stuck, None if none does."""
-        now = self._clock.monotonic()
-        for name, worker in self._workers.running().items():
-            idle = now - worker.last_cycle_at
-            if idle > STUCK_AFTER:
-                return f"provider {name} has not finished a cycle for {idle:.0f} s"
-        return None
+        """Who seems to be stuck, None if nobody does."""
+        running = self._workers.running().items()
+        at = {f"provider {name}": worker.last_cycle_at for name, worker in running}
+        at |= {"fleet": self._worker.last_cycle_at, "janitor": self._janitor.last_cycle_at}
+        return stuck(at | {"reporter": self._reporter.last_cycle_at}, self._clock.monotonic())
 
     def describe(self) -> str:
         """Who owns what, and the state of each worker; from any thread."""

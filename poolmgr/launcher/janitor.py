@@ -56,6 +56,10 @@ class Janitor:
         self._worker = Worker("janitor", self.cycle, clock, retry_after=1.0, spacing=0.1)
         self._unsubscribe = store.subscribe(self._changed)
 
+    @property
+    def last_cycle_at(self) -> float:
+        return self._worker.last_cycle_at
+
     def start(self) -> None:
         self._worker.start()
 

@@ -45,6 +45,10 @@ class Reporter:
         self._worker = Worker("reporter", self.cycle, clock, spacing=1.0)
         self._unsubscribe = store.subscribe(self._note)
 
+    @property
+    def last_cycle_at(self) -> float:
+        return self._worker.last_cycle_at
+
     def start(self) -> None:
         self._worker.start()
 

@@ -12,7 +12,7 @@ import pytest
 from poolmgr.config.settings import Settings
 from poolmgr.errors import ConfigError
 from poolmgr.model.component import Component, ComponentKind
-from poolmgr.model.image import Build, BuildState
+from poolmgr.model.image import Build, BuildState, ImageOrder, Order, Upload, UploadState
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest
 from poolmgr.observe.board import Board
@@ -150,6 +150,107 @@ def test_nodes_requests_labels_and_builds_are_shown(site):
     assert (
         "| debian-0f | debian |         | qcow2   | ready | 00:00:00:00 |" in site.get("/dib-image-list")[2]
     )
+
+
+#: The reference's keys with the types of their values, in its order; ours come behind them.
+REFERENCE = {
+    "/image-list": {
+        "id": str,
+        "upload_id": str,
+        "provider": str,
+        "image": str,
+        "external_name": str,
+        "external_id": str,
+        "state": str,
+        "age": int,
+    },
+    "/dib-image-list": {
+        "id": str,
+        "image": str,
+        "builder": str,
+        "formats": list,
+        "state": str,
+        "age": int,
+    },
+    "/image-status": {"image": str, "paused": bool, "build_request": str, "build_request_age": int},
+    "/node-list": {
+        "id": str,
+        "provider": str,
+        "label": list,
+        "server_id": str,
+        "public_ipv4": str,
+        "ipv6": str,
+        "state": str,
+        "age": str,
+        "locked": str,
+        "pool": str,
+        "hostname": str,
+        "private_ipv4": str,
+        "AZ": str,
+        "username": str,
+        "connection_port": int,
+        "launcher": str,
+        "allocated_to": str,
+        "hold_job": str,
+        "comment": str,
+        "user_data": dict,
+        "driver_data": dict,
+    },
+    "/request-list": {
+        "id": str,
+        "relative_priority": int,
+        "state": str,
+        "requestor": str,
+        "node_types": list,
+        "nodes": list,
+        "declined_by": list,
+        "event_id": str,
+    },
+    "/label-list": {"label": str},
+}
+
+
+@pytest.mark.parametrize("path", REFERENCE)
+def test_json_has_the_references_keys_and_types(site, path):
+    site.add_node(
+        pool="main",
+        external_id="s1",
+        public_ipv4="192.0.2.1",
+        public_ipv6="2001:db8::1",
+        private_ipv4="10.0.0.1",
+        hostname="np1",
+        az="z1",
+        username="zuul",
+        connection_port=22,
+        launcher="l1",
+        allocated_to="200-0",
+        hold_job="job",
+        comment="why",
+        user_data={"a": 1},
+        driver_data={"b": 2},
+    )
+    site.store.create_request(
+        NodeRequest(labels=("debian",), requestor="zuul", declined_by=("x",), event_id="e"), priority=100
+    )
+    site.store.register(Component(kind=ComponentKind.POOL, hostname="h", supported_labels=("debian",)))
+    site.add_build(state=BuildState.READY, builder="b1", formats="raw,qcow2")
+    site.store.create_upload(
+        Upload(
+            image="debian",
+            build="0f",
+            provider="north",
+            external_name="debian-1",
+            external_id="i1",
+            state=UploadState.READY,
+        )
+    )
+    site.store.order_image(ImageOrder(image="debian", kind=Order.BUILD))
+    status, headers, text = site.get(path, JSON)
+    assert (status, headers["content-type"]) == (200, "application/json")
+    (row,) = json.loads(text)
+    wanted = REFERENCE[path]
+    assert list(row)[: len(wanted)] == list(wanted)
+    assert {key: type(row[key]) for key in wanted} == wanted
 
 
 @pytest.mark.parametrize(
