@@ -24,7 +24,18 @@ from poolmgr.policy.allocate import reusable
 from poolmgr.policy.capacity import tenant_available
 from poolmgr.policy.fairness import by_rank, in_turn
 from poolmgr.policy.promises import outstanding, promised
-from poolmgr.policy.requests import Decline, Defer, PoolFacts, Skip, Take, Verdict, covering, judge, to_launch
+from poolmgr.policy.requests import (
+    Decline,
+    Defer,
+    PoolFacts,
+    Skip,
+    Take,
+    Verdict,
+    covering,
+    judge,
+    keeps_room,
+    to_launch,
+)
 from poolmgr.store.api import Lock
 
 log = logging.getLogger(__name__)
@@ -40,8 +51,6 @@ BUSY_PAUSE = 0.5
 _NO_ROOM = ("quota", "cloud", "behind", "image", "capacity")
 #: Reasons for waiting that the end of any node may end.
 _NO_SPACE = "quota-"
-#: Reasons for waiting that keep the room for whoever asked for the same labels first.
-_FULL = ("quota", "behind")
 
 
 @dataclass
@@ -277,7 +286,7 @@ class Assignment:
     def _put_off(self, sight: _Sight, name: str, request: NodeRequest, reason: str, now: float) -> None:
         """Remember that `request` waits, for those behind it, for the peers, and once for the log."""
         sight.put_off[_kind(name, request)] = reason
-        if reason.startswith(_FULL):
+        if keeps_room(request, sight.facts[name], reason, now=self._context.clock.time()):
             sight.crowded.setdefault(name, set()).update(request.labels)
         if reason.startswith(_NO_ROOM):
             self._pools[name].note_deferred(now)

@@ -14,6 +14,7 @@ from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
 from poolmgr.model.server import Server, ServerStatus
 from poolmgr.model.snapshot import Snapshot
+from poolmgr.policy import static
 from poolmgr.policy.tuning import Tuning
 
 
@@ -96,9 +97,14 @@ def half_done(snapshot: Snapshot, provider: str) -> set[str]:
 
 
 def adoptable(request_id: str, snapshot: Snapshot, providers: Collection[str]) -> bool:
-    """Whether a request has something that the owner of one of `providers` could go on with."""
+    """Whether a request has something that the owner of one of `providers` could go on with.
+
+    Static pools take a request in one step, so nobody goes on with what is half of one.
+    """
     return any(
-        node.provider in providers and node.state in (NodeState.BUILDING, NodeState.READY)
+        node.provider in providers
+        and node.state in (NodeState.BUILDING, NodeState.READY)
+        and node.launcher != static.LAUNCHER
         for node in snapshot.nodes_for(request_id)
     )
 

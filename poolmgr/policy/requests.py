@@ -17,6 +17,9 @@ from poolmgr.model.resources import Resources, short_of, total
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.policy.capacity import Capacity
 
+#: Reasons for waiting that keep the room for whoever asked for the same labels first.
+_FULL = ("quota", "behind")
+
 
 @dataclass(frozen=True, slots=True)
 class Take:
@@ -69,6 +72,7 @@ class PoolFacts:
     capacity: Capacity = field(default_factory=Capacity)
     launches_left: float = float("inf")  # by max-concurrency; while there is any, a request is taken whole
     only_ready: bool = False  # nothing is launched here, ever: what it has is handed out
+    patience: float = float("inf")  # seconds that a request of several nodes lets others pass there
     launching_forbidden: bool = False  # max-concurrency 0: nothing is taken at all, ready nodes neither
     closed: str | None = None  # why it takes nothing at all for now, ready nodes neither: an operator's order
     paused: str | None = None  # why nothing may be launched now (quota error, stopping, cloud away)
@@ -172,6 +176,8 @@ def _fit(
     if short_of(whole, tenant):
         return Defer("tenant")
     missing = to_launch(request.labels, ready)
+    if pool.only_ready and any(label in crowded for label in request.labels):
+        return Defer("behind")
     if not missing:
         return Take("ready")
     if pool.paused:
@@ -190,6 +196,18 @@ def _fit(
     if short:
         return Defer(f"quota-{short}")
     return Take("fits")
+
+
+def keeps_room(request: NodeRequest, pool: PoolFacts, reason: str, *, now: float) -> bool:
+    """Whether those behind `request`, which waits for `reason`, have to leave it what it waits for.
+
+    Where nothing is launched, a request of several nodes lets others pass for a time: what it needs may never be free
+    all at once otherwise, and nodes that are kept for it do nothing meanwhile. `now`: epoch seconds.
+    """
+    if pool.only_ready:
+        since = request.created_time or request.state_time
+        return reason == "capacity" and len(request.labels) > 1 and now - since >= pool.patience
+    return reason.startswith(_FULL)
 
 
 def to_launch(labels: Iterable[str], ready: Mapping[str, int]) -> list[str]:

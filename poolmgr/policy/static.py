@@ -409,6 +409,7 @@ def pool_facts(
     unasked: Collection[str],
     closed: str | None,
     awaited: Collection[frozenset[str]],
+    patience: float,
 ) -> PoolFacts:
     """What judging has to know of a static pool. `unasked`: labels of free nodes whose host is asked first.
 
@@ -433,6 +434,7 @@ def pool_facts(
         disabled=pool.disabled,
         capacity=Capacity(ceiling=ceiling),
         only_ready=True,
+        patience=patience,
         launching_forbidden=provider.max_concurrency == 0,
         closed=closed,
         awaited=awaited,

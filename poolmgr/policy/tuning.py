@@ -81,3 +81,7 @@ class Tuning:
     stop_finish: float = 0.5  # the part of stop_timeout in which launches may still finish
     api_threads: int = 10  # per provider
     probe_threads: int = 10
+    static_patience: float = (
+        300.0  # that a request of several static nodes lets later ones of its labels pass
+    )
+    static_threads: int = 50  # per static provider: hosts that may be looked at at a time

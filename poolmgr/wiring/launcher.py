@@ -220,7 +220,11 @@ class LauncherDaemon:
             return self._cloud_parts_for(provider)
 
         def make() -> StaticParts:
-            return StaticParts(resolve=address_of, **self._common_parts(), probes=self._probes(provider))
+            return StaticParts(
+                resolve=address_of,
+                **self._common_parts(),
+                probes=self._probes(provider, self._tuning.static_threads),
+            )
 
         return "static", make
 
@@ -242,14 +246,14 @@ class LauncherDaemon:
                     pool_size=tuning.api_threads + 2,
                 ),
                 api=ThreadExecutor(f"api-{provider.name}", tuning.api_threads),
-                probes=self._probes(provider),
+                probes=self._probes(provider, tuning.probe_threads),
                 **self._common_parts(),
             )
 
         return (settings, provider.rate), make
 
-    def _probes(self, provider: Provider) -> ThreadExecutor:
-        return ThreadExecutor(f"probe-{provider.name}", self._tuning.probe_threads)
+    def _probes(self, provider: Provider, threads: int) -> ThreadExecutor:
+        return ThreadExecutor(f"probe-{provider.name}", threads)
 
     def _common_parts(self) -> dict[str, Any]:
         from poolmgr.cloud.probe import SshProber  # loads paramiko

@@ -18,15 +18,15 @@ Script = Callable[[socket.socket], None]
 
 
 class Listener:
-    """Accepts on a free port of `address` and runs `script` for each connection, in a thread of its own."""
+    """Accepts on `port` of `address` (0: a free one) and runs `script` for each connection, in a thread of its own."""
 
-    def __init__(self, script: Script, address: str = "127.0.0.1") -> None:
+    def __init__(self, script: Script, address: str = "127.0.0.1", port: int = 0) -> None:
         self.address = address
         self.connections = 0
         self._script = script
         self._open: list[socket.socket] = []
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._socket = socket.create_server((address, 0), family=family)
+        self._socket = socket.create_server((address, port), family=family)
         self.port: int = self._socket.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()

@@ -14,7 +14,7 @@ from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import MIN_READY_REQUESTOR, RequestState
 from poolmgr.policy.static import LAUNCHER
 from tests.fakes import ManualExecutor
-from tests.scenario.harness import Fuse
+from tests.scenario.harness import STEP, Fuse
 from tests.scenario.static_site import KEY, Machine, StaticSite, host, racks
 
 
@@ -189,6 +189,30 @@ def test_a_request_of_several_nodes_holds_none_until_all_are_free() -> None:
     assert len(set(site.request(two).nodes)) == 2
 
 
+def test_a_stream_of_small_requests_cannot_keep_a_larger_one_waiting_for_ever() -> None:
+    site = ready_site(host("h1"), host("h2"))
+    jobs = [site.submit(), site.submit()]
+    assert site.run(lambda: site.fulfilled(*jobs), seconds=2)
+    large = site.submit("bare", "bare")
+    running = [(4 * i, site.begin(job)) for i, job in enumerate(jobs)]  # never both free at once
+    waiting: list[str] = []
+
+    def go_on() -> bool:
+        nonlocal running
+        for at, held in running:
+            if at <= 0:
+                site.end(held)
+                waiting.append(site.submit())
+        running = [(at - STEP, held) for at, held in running if at > 0]
+        for job in [job for job in waiting if site.fulfilled(job)]:
+            waiting.remove(job)
+            running.append((8.0, site.begin(job)))
+        return site.fulfilled(large)
+
+    assert not site.run(go_on, seconds=250)
+    assert site.run(go_on, seconds=80)
+
+
 def test_nodes_come_in_the_order_of_the_labels_and_where_nothing_else_fits() -> None:
     site = ready_site(host("h1", labels=("a", "b")), host("h2", labels=("a",)))
     request = site.submit("a", "b")
@@ -286,6 +310,22 @@ def test_a_host_that_dies_while_free_is_noticed_and_comes_back() -> None:
     assert site.run(lambda: site.nodes() == [], seconds=70)
     site.machines["h1"].up = True
     assert site.run(lambda: len(site.free()) == 1, seconds=61)
+
+
+def test_hosts_that_are_down_are_told_in_the_providers_status() -> None:
+    site = ready_site(host("h1"), host("h2"))
+    site.machines["h2"].up = False
+    site.run(seconds=70)
+
+    def alarms() -> tuple[str, ...]:
+        with site.client.reading() as snapshot:
+            status = snapshot.provider_status("racks")
+        assert status is not None
+        return status.alarms
+
+    assert alarms() == ("host zuul@h2:22 is down: h2 port 22: Connection refused",)
+    site.machines["h2"].up = True
+    assert site.run(lambda: alarms() == (), seconds=65)
 
 
 def test_a_promised_or_busy_node_survives_the_death_of_its_host() -> None:

@@ -57,6 +57,15 @@ class Hosts:
                 found[key[0]] = found.get(key[0], True) and static.is_up(health, self._context.tuning)
         return found
 
+    def alarms(self) -> tuple[str, ...]:
+        """A line for each host that is down."""
+        healths = ((host, self._healths.get(key, Health())) for key, host in sorted(self.configured.items()))
+        return tuple(
+            f"host {host.told} is down: {health.trouble}"
+            for host, health in healths
+            if static.is_down(health, self._context.tuning)
+        )
+
     def look(self, occupations: Iterable[Occupation], wanted: Collection[Key], now: float) -> float:
         """Begin the looks that are due; returns when to ask again (monotonic seconds)."""
         due = float("inf")
@@ -74,11 +83,18 @@ class Hosts:
             )
             if check is None:
                 continue
-            if check[0] <= now:
+            if check[0] <= now and self._may_begin(key):
                 self._begin(one.host, check[1])
-            else:
-                due = min(due, check[0])
+            elif check[0] > now:
+                due = min(due, check[0])  # else it waits for one that ends, which wakes the worker
         return due
+
+    def _may_begin(self, key: Key) -> bool:
+        """Whether there is a thread for it: those that fail take long, and get at most half of them."""
+        if not self._healths.get(key, Health()).failures:
+            return True
+        failing = sum(1 for other in self._looked_at if self._healths.get(other, Health()).failures)
+        return failing < self._context.tuning.static_threads // 2
 
     def _begin(self, host: Host, check: Check) -> None:
         context = self._context

@@ -59,6 +59,7 @@ class StaticDesk:
             unasked=frozenset(name for name in self.pool.labels if self._free(name, snapshot, live=False)),
             closed=context.standing.closed,
             awaited=context.awaited(snapshot),
+            patience=context.tuning.static_patience,
         )
 
     def free_ready(self, label: str, snapshot: Snapshot) -> list[Node]:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Records written in one cycle, so that a provider of a thousand hosts does not hold up requests when it starts.
 WRITES_PER_CYCLE = 50
+#: Seconds after which the cache is taken for current, should its queues never be empty.
+CATCH_UP = 5.0
 #: Seconds before a record that someone else has locked is tried again.
 BUSY_PAUSE = 2.0
 
@@ -36,6 +38,8 @@ class Slots:
         self._orphans = Orphans(context)
         self._not_before: dict[str, float] = {}  # node id -> when to try again
         self._next_ageing = 0.0
+        self._began = context.clock.monotonic()
+        self._caught_up = False
         self.occupations: list[Occupation] = []
 
     def settle(self, now: float) -> float:
@@ -54,6 +58,9 @@ class Slots:
             if written >= WRITES_PER_CYCLE:
                 due = now
                 break
+            if isinstance(step, Register) and not self._has_caught_up(now):
+                due = min(due, now + 0.1)
+                continue
             written += self._carry_out(step, now)
         if written:
             occupations, _ = static.occupy(self._hosts.configured, self._view())
@@ -62,6 +69,16 @@ class Slots:
             due = min(due, now + self._context.tuning.static_stillborn)
         self._not_before = {k: v for k, v in self._not_before.items() if v > now}
         return min([due, *self._not_before.values()])
+
+    def _has_caught_up(self, now: float) -> bool:
+        """Whether the cache has taken in what the owner before us registered; asked until it has, once.
+
+        What it was told before we got the provider's lock, it may be reading yet.
+        """
+        if not self._caught_up:
+            waiting = any(self._context.store.queues.values())
+            self._caught_up = not waiting or now - self._began >= CATCH_UP
+        return self._caught_up
 
     def _view(self) -> View:
         context = self._context

@@ -158,16 +158,17 @@ class StaticWorker:
         self._worker.stop()
 
     def _work(self, now: float) -> float:
-        dues = [self._orders.look(now), self._context.status.publish(now)]
+        dues = [self._orders.look(now)]
         self._adopt()
         if self._draining:
-            return 1.0
+            return self._context.status.publish(now)
         for desk in self._pools.values():
             desk.publish()
         dues.append(self._slots.settle(now))
         dues.append(self._look(now))
         dues.append(self._assignment.run(now))
         self._report(now)
+        dues.append(self._context.status.publish(now))
         return min(dues)
 
     def _look(self, now: float) -> float:
@@ -195,6 +196,7 @@ class StaticWorker:
                 self._pools[name] = StaticDesk(context, self._hosts, pool)
 
     def _report(self, now: float) -> None:
+        self._context.status.set(alarms=self._hosts.alarms())
         up = dict(self._hosts.up())
         if up != self._told or now >= self._next_report:
             self._told, self._next_report = up, now + REPORT

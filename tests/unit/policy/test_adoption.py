@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
+from poolmgr.policy import static
 from poolmgr.policy.adoption import (
     Continue,
     GiveUp,
@@ -99,6 +102,12 @@ def test_requests_with_nothing_but_ready_nodes_are_half_done():
 )
 def test_a_request_can_be_adopted_by_who_serves_the_provider_of_its_nodes(node, providers, expected):
     assert adoptable("200-1", snapshot_of(node), providers) is expected
+
+
+def test_what_a_static_pool_began_is_begun_anew():
+    node = ready("1", allocated_to="200-1", launcher=static.LAUNCHER)
+    assert not adoptable("200-1", snapshot_of(node), ["north"])
+    assert adoptable("200-1", snapshot_of(replace(node, launcher="pool")), ["north"])
 
 
 def test_the_pool_with_most_nodes_goes_on():

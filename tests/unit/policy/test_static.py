@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from poolmgr.config.settings import StaticNode, StaticPool, StaticProvider
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import MIN_READY_REQUESTOR, NodeRequest
-from poolmgr.policy.requests import Decline, Defer, Take, judge
+from poolmgr.policy.requests import Decline, Defer, Take, judge, keeps_room
 from poolmgr.policy.static import (
     Check,
     Findings,
@@ -374,9 +374,13 @@ def verdict(
         unasked=unasked,
         closed=more.pop("closed", None),
         awaited=(),
+        patience=300.0,
     )
+    crowded = more.pop("crowded", ())
     request = NodeRequest(labels=labels, **more)
-    return judge(request, facts, [component("p", ["a", "b"], "racks")], ready=ready, tenant={})
+    return judge(
+        request, facts, [component("p", ["a", "b"], "racks")], ready=ready, tenant={}, crowded=crowded
+    )
 
 
 @pytest.mark.parametrize(
@@ -418,3 +422,16 @@ def test_hosts_by_identity_with_their_place() -> None:
     hosts = hosts_of(PROVIDER)
     assert set(hosts) == {("h1", "zuul", 22), ("h2", "zuul", 22)}
     assert {one.pool for one in hosts.values()} == {"main"}
+
+
+def test_who_wants_several_nodes_lets_others_pass_for_a_time_only() -> None:
+    facts = pool_facts(
+        PROVIDER, PROVIDER.pools["main"], pool_id="p", unasked=(), closed=None, awaited=(), patience=300.0
+    )
+    two, one = NodeRequest(labels=("a", "a"), created_time=0.0), NodeRequest(labels=("a",), created_time=0.0)
+    assert not keeps_room(two, facts, "capacity", now=299.0)
+    assert keeps_room(two, facts, "capacity", now=300.0)
+    assert not keeps_room(one, facts, "capacity", now=300.0)
+    assert not keeps_room(two, facts, "liveness", now=300.0)
+    assert verdict(("a",), {"a": 1}, crowded={"a"}) == Defer("behind")
+    assert verdict(("b",), {"b": 1}, crowded={"a"}) == Take("ready")
