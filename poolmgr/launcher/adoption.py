@@ -167,7 +167,8 @@ class Adoption:
         ours = {node.id: place for place, node in taken.items()}
         pool = next((node.pool for node in taken.values() if node.pool), None)
         if pool is None:
-            return  # nothing of it is left: whoever resets lost requests does so
+            self._give_back(request, lock)
+            return
         held = Held(request=request, lock=lock, pool=pool, taken_at=now)
         launches = []
         for node, node_lock in locked:
@@ -187,6 +188,17 @@ class Adoption:
             self._context.name,
             len(launches),
             len(held.ready),
+        )
+
+    def _give_back(self, request: NodeRequest, lock: Lock) -> None:
+        """Nothing of it is left that we could go on with: it begins anew. Its ready nodes will be free by that."""
+        back = request.moved(RequestState.REQUESTED, at=self._context.clock.time(), nodes=())
+        try:
+            self._context.store.finish_request(back, lock)
+        except (Conflict, LockLost, RecordGone):
+            return  # whoever resets lost requests does so
+        log.info(
+            "[node_request: %s] its launcher is gone, and nothing is left of it: requested again", request.id
         )
 
     def _let_be(self, node: Node, lock: Lock) -> None:

@@ -113,16 +113,16 @@ class Ownership:
             self._store.retract(self._peer)
 
     def describe(self) -> list[str]:
-        """A line for each provider that we or others own, for dumps."""
+        """A line for each provider that we or others own, for dumps; from any thread."""
         with self._store.reading() as snapshot:
-            view = self._view(snapshot, self._clock.monotonic())
-            hosts = {peer.id: peer.hostname for peer in view.peers}
+            owners = self._owners(snapshot)
+            hosts = {peer.id: peer.hostname for peer in snapshot.peers()}
         lines = []
-        for name, owner in sorted(view.owners.items()):
+        for name, owner in sorted(owners.items()):
             whose = (
                 "ours"
                 if owner == self.id
-                else f"of launcher {owner[:8]} on {hosts.get(owner, 'a host unknown')}"
+                else f"owned by another ({hosts.get(owner, 'who has not said his name')})"
             )
             lines.append(f"provider {name}: {whose}{', ending' if name in self._ending else ''}")
         return lines
@@ -160,19 +160,23 @@ class Ownership:
             except RecordGone:
                 self._peer = self._store.announce(wanted)
 
+    def _owners(self, snapshot: Snapshot) -> dict[str, str]:
+        """Provider -> `Peer.id` of its owner; "" where someone has the lock and has not said who he is."""
+        peers = snapshot.peers()
+        live = {peer.id for peer in peers} - {self.id}
+        owners = dict.fromkeys(list(self._tenures), self.id)
+        for name in {name for peer in peers for name in peer.providers} - owners.keys():
+            if snapshot.provider_owned(name):
+                status = snapshot.provider_status(name)
+                owners[name] = status.owner if status and status.owner in live else ""
+        return owners
+
     def _view(self, snapshot: Snapshot, now: float) -> View:
         peers = list(snapshot.peers())
         live = {peer.id for peer in peers}
         self._peers_since = {one: self._peers_since.get(one, now) for one in live}
-        names = {name for peer in peers for name in peer.providers} | self._tenures.keys()
-        owners = {}
-        for name in names:
-            if name in self._tenures:
-                owners[name] = self.id
-            elif snapshot.provider_owned(name):
-                status = snapshot.provider_status(name)
-                said = status.owner if status else ""
-                owners[name] = said if said in live and said != self.id else ""
+        owners = self._owners(snapshot)
+        names = {name for peer in peers for name in peer.providers}
         free = names - owners.keys()
         self._free_since = {name: self._free_since.get(name, now) for name in free}
         self._refused = {pair: until for pair, until in self._refused.items() if until > now}

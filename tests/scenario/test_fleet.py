@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -204,6 +205,83 @@ def test_wherever_a_launcher_dies_another_goes_on_and_no_server_is_built_twice(
         assert site.created() == 3, (at, after)
 
 
+def interrupted_adoption(at: int, *, after: bool) -> tuple[int, Site]:
+    """The one who adopts dies at its act number `at`, and a third goes on."""
+    site = site_of("one", boot=5.0)
+    first = site.start()
+    requests = two_nodes(site)
+    assert site.run(lambda: site.created() == 3)
+    first.die()
+    fuse = Fuse(at, after=after)
+    second = site.start(fuse)
+    waiting = set(requests)
+
+    def done() -> bool:
+        owners(site)
+        if not second.alive and len(site.processes) == 2:
+            site.start()
+        for request in [r for r in waiting if site.fulfilled(r)]:
+            site.use(request)
+            waiting.discard(request)
+        return not waiting
+
+    assert site.run(done, seconds=120), (at, after, site.left())
+    assert site.run(lambda: done() and site.is_clean(), seconds=120), (at, after, site.left())
+    return fuse.count, site
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_who_adopts_may_die_of_it_at_any_moment(after: bool) -> None:
+    total, _ = interrupted_adoption(10_000, after=after)
+    assert total > 20
+    for at in range(1, total + 1):
+        _, site = interrupted_adoption(at, after=after)
+        assert site.created() == 3, (at, after)
+
+
+def interrupted_handover(at: int, *, after: bool) -> tuple[int, Site]:
+    """The one who hands over, as it stops, dies at its act number `at`, counted from when it began to stop."""
+    site = site_of("one", boot=5.0)
+    fuse = Fuse()
+    first = site.start(fuse)
+    requests = two_nodes(site)
+    assert site.run(lambda: site.created() == 3)
+    site.start()
+    site.run(seconds=1)
+    fuse.at, fuse.after, fuse.count = at, after, 0
+    first.drain()
+    finish(site, requests)
+    return fuse.count, site
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_who_hands_over_may_die_of_it_at_any_moment(after: bool) -> None:
+    total, _ = interrupted_handover(10_000, after=after)
+    assert total >= 4
+    for at in range(1, total + 1):
+        _, site = interrupted_handover(at, after=after)
+        assert site.created() == 3, (at, after)
+
+
+def test_a_request_of_which_nothing_can_go_on_begins_anew() -> None:
+    """Its pool is gone from the configuration; who finds that out must not keep the request locked for ever."""
+    site = site_of("one", boot=1.0)
+    first = site.start()
+    ready = site.submit("small")
+    assert site.run(lambda: site.fulfilled(ready))
+    site.cancel(ready)
+    assert site.run(lambda: not any(n.allocated_to for n in site.nodes(NodeState.READY)))
+    (node,) = site.nodes(NodeState.READY)
+    request = site.submit("small", "small")
+    assert site.run(lambda: site.state(request) is RequestState.PENDING)
+    assert {n.id for n in site.nodes() if n.allocated_to == request} > {node.id}
+    first.die()
+    pool = site.providers["one"].pools["main"]
+    site.providers = {"one": replace(site.providers["one"], pools={"next": replace(pool, name="next")})}
+    site.start()
+    assert site.run(lambda: site.fulfilled(request), seconds=30)
+
+
 def test_a_whole_crowd_of_launches_is_adopted_when_their_launcher_dies() -> None:
     site = site_of("one", boot=30.0)
     first = site.start()
@@ -273,7 +351,6 @@ def test_ready_nodes_of_a_half_done_request_stay_with_it() -> None:
     assert site.run(lambda: site.fulfilled(ready))
     site.cancel(ready)
     assert site.run(lambda: not any(n.allocated_to for n in site.nodes(NodeState.READY)))
-    site.world.clouds["one"].compute.boot = 30.0  # type: ignore[attr-defined]
     request = site.submit("small", "small")
     assert site.run(lambda: site.created() == 2)
     kept = {n.id for n in site.nodes() if n.allocated_to == request}
