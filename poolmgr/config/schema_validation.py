@@ -39,7 +39,7 @@ def _zero_counts_as_absent(validation: Part) -> None:
         validation.at("timeout").warning("0 counts as not given", hint="the default holds")
 
 
-_SECTION = Section(
+SECTION = Section(
     what="validation",
     keys={
         "label": NAME,
@@ -64,7 +64,7 @@ class _Validation:
         """The Part, None for `false`."""
         if value is False:
             return None
-        return _SECTION.check(value, at)
+        return SECTION.check(value, at)
 
 
 VALIDATE = _Validation()
