@@ -12,7 +12,7 @@ from poolmgr.config.settings import Label
 from poolmgr.model.node import NodeState
 from poolmgr.model.request import RequestState
 from tests.fakes import ManualExecutor
-from tests.scenario.harness import Fuse, Process, Site, label, provider
+from tests.scenario.harness import TUNING, Fuse, Process, Site, label, provider
 
 NAMES = ("east", "mars", "north", "south", "west")
 
@@ -279,7 +279,7 @@ def test_a_request_of_which_nothing_can_go_on_begins_anew() -> None:
     pool = site.providers["one"].pools["main"]
     site.providers = {"one": replace(site.providers["one"], pools={"next": replace(pool, name="next")})}
     site.start()
-    assert site.run(lambda: site.fulfilled(request), seconds=30)
+    assert site.run(lambda: site.fulfilled(request), seconds=TUNING.adoption_grace / 2), "at once"
 
 
 def test_a_whole_crowd_of_launches_is_adopted_when_their_launcher_dies() -> None:
