@@ -127,6 +127,18 @@ class RecordingStats(NullStats):
         self.launches: list[str] = []
         self.launched_images: set[str | None] = set()
         self.leaks: list[tuple[str, str]] = []
+        self.quotas: dict[str, Mapping[str, float]] = {}  # what was told last, by provider
+        self.paused: dict[str, Mapping[str, str]] = {}
+        self.last_listing: dict[str, float] = {}
+
+    def quota(self, provider: str, limits: Mapping[str, float]) -> None:
+        self.quotas[provider] = limits
+
+    def pools_paused(self, provider: str, why: Mapping[str, str]) -> None:
+        self.paused[provider] = why
+
+    def listed(self, provider: str, at: float) -> None:
+        self.last_listing[provider] = at
 
     def launch(self, result: str, *, image: str | None = None, **_: Any) -> None:
         self.launches.append(result)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from poolmgr.config.settings import Label, TenantLimits
+from poolmgr.model.fleet import ProviderMode, ProviderOrder
 from poolmgr.model.node import NodeState
 from poolmgr.model.request import RequestState
 from poolmgr.store.tree import Delete
@@ -280,6 +281,19 @@ def test_who_has_heard_nothing_of_the_store_for_long_makes_and_deletes_nothing()
     for request in (old[1], new):
         site.use(request)
     assert site.run(site.is_clean), site.left()
+
+
+def test_what_the_cloud_allows_when_it_listed_last_and_why_a_pool_is_shut_are_told() -> None:
+    site = Site({"one": {**DIRECT, "quota": {"instances": 7, "cores": 1000}}}, [provider("one")])
+    process = site.start()
+    site.run(seconds=60)
+    told = process.stats
+    assert (told.quotas["one"]["instances"], told.quotas["one"]["cores"]) == (7, 1000)
+    assert told.paused == {"one": {}}
+    assert site.clock.time() - 60 < told.last_listing["one"] <= site.clock.time()
+    site.client.order_provider(ProviderOrder(provider="one", mode=ProviderMode.PAUSED))
+    site.run(seconds=30)
+    assert told.paused == {"one": {"main": "paused"}}
 
 
 def test_a_pool_whose_component_record_is_removed_registers_anew() -> None:
