@@ -376,3 +376,71 @@ def test_a_label_that_is_configured_no_more_is_not_adopted() -> None:
     site.start()
     assert site.run(lambda: not site.nodes(), seconds=60)
     assert site.run(lambda: site.state(request) is RequestState.FAILED, seconds=60)
+
+
+def test_a_launcher_that_does_not_take_what_it_is_given_is_not_offered_it_again_and_again() -> None:
+    """It is there, but does nothing: a process that is stuck."""
+    site = site_of("north", "south")
+    first = site.start()
+    assert site.run(spread(site, 2), seconds=1)
+    second = site.start()
+    site.run(seconds=1)
+    second.frozen = True
+    free = []
+
+    def later() -> bool:
+        free.append(tuple(name for name, who in owners(site).items() if not who))
+        return False
+
+    site.run(later, seconds=60)
+    assert first.owns() == {"north", "south"}
+    gaps = [names for names, before in zip(free[1:], free, strict=False) if names and not before]
+    assert sorted(gaps) == [("north",), ("south",)], "each provider once"
+
+
+def test_beside_a_nodepool_launcher_that_was_faster_the_request_gets_its_node_all_the_same() -> None:
+    """Its cleanup resets pending requests that nobody has locked, and takes their nodes from them."""
+    site = site_of("one", boot=20.0)
+    first = site.start()
+    request = site.submit("small")
+    assert site.run(lambda: site.created() == 1)
+    first.die()
+    lock, record = site.client.lock_request(request)
+    (node,) = site.nodes()
+    node_lock, node = site.client.lock_node(node.id)
+    site.client.save_node(replace(node, allocated_to=None), node_lock)
+    site.client.unlock(node_lock)
+    site.client.finish_request(record.moved(RequestState.REQUESTED, at=site.clock.time()), lock)
+    site.start()
+    finish(site, [request])
+    assert site.created() == 1
+
+
+def test_beside_a_nodepool_launcher_that_deleted_its_node_a_request_gets_another() -> None:
+    site = site_of("one", boot=20.0)
+    first = site.start()
+    request = site.submit("small", "small")
+    assert site.run(lambda: site.created() == 2)
+    first.die()
+    node = site.nodes()[0]
+    node_lock, node = site.client.lock_node(node.id)
+    gone = site.client.save_node(node.moved(NodeState.DELETING, at=site.clock.time()), node_lock)
+    site.client.delete_node(gone, node_lock)
+    site.start()
+    finish(site, [request])
+    assert site.created() == 3
+
+
+def test_a_session_that_is_only_interrupted_keeps_its_providers_and_its_launches() -> None:
+    site = site_of("one", "two", boot=10.0)
+    first = site.start()
+    requests = [site.submit("small", provider=name) for name in ("one", "two")]
+    assert site.run(lambda: site.created() == 2)
+    workers = dict(first.workers)
+    first.memory.suspend()
+    site.run(seconds=3)
+    first.memory.resume()
+    site.run(seconds=3)
+    assert dict(first.workers) == workers
+    finish(site, requests)
+    assert site.created() == 2
