@@ -97,9 +97,7 @@ class Assignment:
         self._rest_until = 0.0
         self._reported: Counter[tuple[str, str]] = Counter()
         self._pauses = pauses
-        self.waiting: dict[
-            str, Sequence[str]
-        ] = {}  # pools in which some wait for room, the first one's labels
+        self.waiting: dict[str, NodeRequest] = {}  # pools in which some wait for room: the first one
         self._told: dict[str, str] = {}  # request id -> the last reason logged for it
 
     def run(self, now: float) -> float:
@@ -291,7 +289,7 @@ class Assignment:
         if reason.startswith(_NO_ROOM):
             self._pools[name].note_deferred(now)
         if reason.startswith(_NO_SPACE) and not request.is_min_ready:
-            self.waiting.setdefault(name, request.labels)
+            self.waiting.setdefault(name, request)
         if self._told.get(request.id) != reason:
             self._told[request.id] = reason
             logger = context_logger(log, event=request.event_id, request=request.id)

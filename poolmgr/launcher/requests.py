@@ -76,9 +76,8 @@ class HeldRequests:
         self._by_node: dict[str, Held] = {}
         self._returned: dict[str, int] = {}  # request id -> how often it was given back for holding in vain
         self.pauses: dict[str, float] = {}  # request id -> not to be taken again before (monotonic)
-        self.waiting: dict[
-            str, list[str]
-        ] = {}  # pool -> labels of the first held one that waits for room there
+        #: Pool -> the first held one that waits for room there, and what it lacks.
+        self.waiting: dict[str, tuple[NodeRequest, list[str]]] = {}
         self._answers = Answers(context)
         self.launches = Launches(context, removals, self)
         self.spares = Spares(context, removals, self.launches, facts)
@@ -366,7 +365,7 @@ class HeldRequests:
             return
         if blocked or short:
             if not blocked:
-                self.waiting.setdefault(held.pool, list(plan.launch.values()))
+                self.waiting.setdefault(held.pool, (held.request, list(plan.launch.values())))
             if self._others_could(held):
                 self._let_go(held)
             return

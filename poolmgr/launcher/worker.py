@@ -204,7 +204,8 @@ class ProviderWorker:
             ) in self._pools.values():  # after the pass, which may have found that a request has to wait here
                 desk.publish(now)
         dues.append(context.status.publish(now))
-        waiting = {**self._assignment.waiting, **self._requests.waiting}  # who has a part comes first
+        first = {pool: (one, one.labels) for pool, one in self._assignment.waiting.items()}
+        waiting = {**first, **self._requests.waiting}  # who has a part comes first
         self._room.make(waiting, now)
         dues.append(self._requests.spares.tend(now, short=waiting))
         dues.append(self._requests.launches.advance(now))

@@ -246,6 +246,26 @@ def test_free_nodes_that_would_not_make_enough_room_stay() -> None:
     assert site.run(lambda: site.fulfilled(request))
 
 
+def test_no_free_node_goes_for_what_another_provider_has_room_for() -> None:
+    labels = [label("small"), label("large", flavor_name="large")]
+    one = provider("one", labels, pool={"limits": {"instances": 1}, "priority": 50})
+    site = Site(
+        {"one": DIRECT, "two": DIRECT},
+        [one, provider("two", [label("large", flavor_name="large")])],
+        labels=[Label(name="small", min_ready=1)],
+    )
+    site.start()
+    assert site.run(lambda: len(site.nodes(NodeState.READY)) == 1)
+    (free,) = site.nodes()
+    request = site.submit("large")
+    assert site.run(lambda: site.fulfilled(request))
+    site.run(seconds=10)
+    assert {n.provider: n.id for n in site.nodes(NodeState.READY)}["one"] == free.id
+    pinned = site.submit("large", provider="one")
+    assert site.run(lambda: site.fulfilled(pinned))
+    assert "one" in {n.provider for n in site.nodes() if n.allocated_to == pinned}
+
+
 def two_providers_on_one_quota(instances: int, **more: float) -> Site:
     clouds = {"shared": {**DIRECT, "quota": {"instances": instances}}}
     providers = [
