@@ -95,6 +95,7 @@ class Assignment:
         self._requests = requests
         self._busy_until: dict[str, float] = {}
         self._rest_until = 0.0
+        self._takes = 0  # in this pass
         self._reported: Counter[tuple[str, str]] = Counter()
         self._pauses = pauses
         self.waiting: dict[str, NodeRequest] = {}  # pools in which some wait for room: the first one
@@ -111,10 +112,10 @@ class Assignment:
         reasons: Counter[tuple[str, str]] = Counter()
         crowded: dict[str, set[str]] = {}
         self.waiting.clear()
-        due, index, takes = float("inf"), 0, 0
+        due, index, self._takes = float("inf"), 0, 0
         looking = clock.monotonic() - began
         while index < len(waiting):
-            if takes >= context.tuning.takes_per_cycle:
+            if self._takes >= context.tuning.takes_per_cycle:
                 due = now
                 break
             began = clock.monotonic()
@@ -124,7 +125,7 @@ class Assignment:
             if action is None:
                 break
             index = action.index + 1
-            takes += self._act(action, now)
+            self._act(action, now)
         self._rest_until = clock.monotonic() + REST * looking
         due = min([due, *(until for until in self._pauses().values() if until > now)])
         if self._busy_until:
@@ -297,21 +298,21 @@ class Assignment:
 
     # Acting
 
-    def _act(self, action: _Action, now: float) -> int:
-        """Lock, look again, and do it; 1 if the request was taken."""
+    def _act(self, action: _Action, now: float) -> None:
+        """Lock, look again, and do it."""
         claims = self._context.parts.claims
         request_id = action.request.id
         if not claims.claim(request_id):
-            return 0
+            return
         kept = False
         try:
             kept = self._act_claimed(action, now)
         finally:
             if not kept:
                 claims.release(request_id)
-        return int(kept)
 
     def _act_claimed(self, action: _Action, now: float) -> bool:
+        """Whether the request is still in hand."""
         store = self._context.store
         request_id = action.request.id
         try:
@@ -331,6 +332,7 @@ class Assignment:
                 return False
             try:
                 self._requests.take(fresh, lock, confirmed.take)
+                self._takes += 1
             except (Conflict, LockLost, RecordGone) as error:
                 log.info("request %s was not taken: %s", request_id, error)
         else:

@@ -314,7 +314,7 @@ def garbage(view: View, *, now: float, tuning: Tuning) -> Iterator[Remove]:
             continue
         if node.state in GARBAGE_WHEN_UNLOCKED:
             yield Remove(node, node.state.value, GARBAGE_WHEN_UNLOCKED)
-        elif node.state is NodeState.INIT and now - node.state_time > tuning.static_stillborn:
+        elif node.state is NodeState.INIT and now - node.state_time >= tuning.static_stillborn:
             yield Remove(node, "stillborn", (NodeState.INIT,))
 
 

@@ -50,6 +50,12 @@ def test_port_type_and_timeout_reach_the_scan() -> None:
     assert (node.connection_port, node.connection_type) == (2222, "network_cli")
 
 
+def test_priority_and_attributes_of_the_pool_are_told() -> None:
+    site = ready_site(host(), pool={"priority": 7, "node_attributes": {"executor-zone": "lab"}})
+    assert [pool.priority for pool in site.pools()] == [7]
+    assert [node.attributes for node in site.nodes()] == [{"executor-zone": "lab"}]
+
+
 def test_without_host_key_checking_nothing_connects_and_the_configured_keys_are_told() -> None:
     site = StaticSite(racks(host(host_key_checking=False, host_keys=("ssh-rsa X",))))
     site.machines["h1"].up = False

@@ -26,6 +26,7 @@ class Hosts:
         self._healths: dict[Key, Health] = {}
         self._looked_at: set[Key] = set()  # those that a look is under way at
         self.configured: Mapping[Key, Host] = {}
+        self.live: frozenset[Key] = frozenset()  # those whose nodes may be handed out without asking
 
     @property
     def healths(self) -> Mapping[Key, Health]:
@@ -39,10 +40,10 @@ class Hosts:
                 self._healths.pop(key, None)
         self.configured = configured
 
-    def live(self) -> frozenset[Key]:
-        """Those whose nodes may be handed out without asking."""
-        now, tuning = self._context.clock.monotonic(), self._context.tuning
-        return frozenset(
+    def see_live(self, now: float) -> None:
+        """Judge anew who is live; once in a cycle, as it is asked for often."""
+        tuning = self._context.tuning
+        self.live = frozenset(
             key
             for key, host in self.configured.items()
             if static.is_live(self._healths.get(key, Health()), host, now=now, tuning=tuning)

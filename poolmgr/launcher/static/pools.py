@@ -24,6 +24,7 @@ class StaticDesk:
         parts = context.parts
         self.pool_id = f"{parts.fqdn}-PoolWorker.{context.name}-{pool.name}-{parts.new_id()}"
         self._component: Component | None = None
+        self._unasked: frozenset[str] = frozenset()  # labels of free nodes whose hosts are asked first
 
     def publish(self) -> None:
         """Register, or bring the record up to date. It is not paused while its nodes are busy (launcher.md 10)."""
@@ -45,6 +46,11 @@ class StaticDesk:
         else:
             self._component = store.update_component(with_place(wanted, self._component))
 
+    def look(self, snapshot: Snapshot) -> None:
+        """See which labels wait for an answer; once in a cycle, as `facts` are asked for often."""
+        labels = self.pool.labels
+        self._unasked = frozenset(name for name in labels if self._free(name, snapshot, live=False))
+
     def withdraw(self) -> None:
         if self._component is not None:
             self._context.store.unregister(self._component)
@@ -56,7 +62,7 @@ class StaticDesk:
             context.config.provider,
             self.pool,
             pool_id=self.pool_id,
-            unasked=frozenset(name for name in self.pool.labels if self._free(name, snapshot, live=False)),
+            unasked=self._unasked,
             closed=context.standing.closed,
             awaited=context.awaited(snapshot),
             patience=context.tuning.static_patience,
@@ -70,7 +76,7 @@ class StaticDesk:
         """Others need not be told: the pool is not paused."""
 
     def _free(self, label: str, snapshot: Snapshot, *, live: bool) -> list[Node]:
-        alive, configured = self._hosts.live(), self._hosts.configured
+        alive, configured = self._hosts.live, self._hosts.configured
         found = []
         for node in snapshot.ready(label):
             host = configured.get(key_of(node))

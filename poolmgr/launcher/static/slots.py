@@ -42,9 +42,12 @@ class Slots:
         self._caught_up = False
         self.occupations: list[Occupation] = []
 
+    def free_orphans(self, now: float) -> None:
+        """Nodes whose request is gone are free again."""
+        self._orphans.free_all(now)
+
     def settle(self, now: float) -> float:
         """Make the records what they should be; returns when to look again (monotonic seconds)."""
-        self._orphans.free_all(now)
         due = self._age(now)
         view = self._view()
         epoch_now = self._context.clock.time()
@@ -65,8 +68,10 @@ class Slots:
         if written:
             occupations, _ = static.occupy(self._hosts.configured, self._view())
         self.occupations = occupations
-        if any(node.state is NodeState.INIT for node in view.records):
-            due = min(due, now + self._context.tuning.static_stillborn)
+        stillborn = self._context.tuning.static_stillborn
+        for node in view.records:
+            if node.state is NodeState.INIT:
+                due = min(due, now + max(0.1, node.state_time + stillborn - epoch_now))
         self._not_before = {k: v for k, v in self._not_before.items() if v > now}
         return min([due, *self._not_before.values()])
 

@@ -55,6 +55,8 @@ class StaticWorker:
         self._letting_go = False
         self._gone = threading.Event()
         self._begun = False
+        self._stirred = threading.Event()  # something has changed that slots depend on
+        self._settle_at = 0.0
         self._told: dict[str, bool] = {}
         self._next_report = 0.0
         self._unsubscribe = parts.store.subscribe(self._changed)
@@ -121,6 +123,8 @@ class StaticWorker:
         foreign = change.provider not in ("", self._context.name)
         if foreign and change.kind in (ChangeKind.NODE, ChangeKind.FLEET):
             return
+        if change.kind is not ChangeKind.REQUEST:
+            self._stirred.set()
         if not self._worker.wake.is_set():
             self._worker.wake.set()
 
@@ -137,7 +141,8 @@ class StaticWorker:
             return 0.0
         context.config = self._wanted_config
         try:
-            self._jobs.deliver()
+            if self._jobs.deliver():
+                self._stirred.set()
             if not context.store.connected:
                 return 1.0
             due = self._work(began)
@@ -164,7 +169,12 @@ class StaticWorker:
             return self._context.status.publish(now)
         for desk in self._pools.values():
             desk.publish()
-        dues.append(self._slots.settle(now))
+        self._slots.free_orphans(now)
+        if self._stirred.is_set() or now >= self._settle_at:
+            self._stirred.clear()  # before the look, so that what comes meanwhile is seen in the next one
+            self._settle_at = self._slots.settle(now)
+        dues.append(self._settle_at)
+        self._hosts.see_live(now)
         dues.append(self._look(now))
         dues.append(self._assignment.run(now))
         self._report(now)
@@ -177,7 +187,9 @@ class StaticWorker:
         offered = {label for desk in self._pools.values() for label in desk.pool.labels}
         with context.store.reading() as snapshot:
             waiting = static.wanted_labels(snapshot.requests(RequestState.REQUESTED), offered)
-        wanted = static.wanted_hosts(waiting, occupations, self._hosts.live()) if waiting else frozenset()
+            for desk in self._pools.values() if waiting else ():
+                desk.look(snapshot)
+        wanted = static.wanted_hosts(waiting, occupations, self._hosts.live) if waiting else frozenset()
         return self._hosts.look(occupations, wanted, now)
 
     def _adopt(self) -> None:
@@ -185,7 +197,10 @@ class StaticWorker:
         context = self._context
         provider = context.config.provider
         drained = context.standing.mode is ProviderMode.DRAINING
-        self._hosts.adopt({} if drained else static.hosts_of(provider))
+        hosts = {} if drained else static.hosts_of(provider)
+        if hosts != self._hosts.configured:
+            self._hosts.adopt(hosts)
+            self._stirred.set()
         wanted = {} if context.config.removed else provider.pools
         for name in [n for n in self._pools if n not in wanted]:
             self._pools.pop(name).withdraw()
