@@ -10,7 +10,7 @@ from poolmgr.cli import session
 from poolmgr.cli.table import print_rows
 from poolmgr.errors import LockBusy, RecordGone
 from poolmgr.model.node import Node
-from poolmgr.store.api import Store
+from poolmgr.store.api import Lock, Store
 from poolmgr.web.views import NODE_COLUMNS, node_row
 
 #: How long to wait for a node that someone has locked (cli-web.md 1.1).
@@ -24,14 +24,19 @@ def change_node(store: Store, node_id: str, change: Change, *, now: float) -> No
 
     Raises RecordGone, LockBusy with the reason, and what `change` and the store raise.
     """
-    try:
-        lock, node = store.lock_node(node_id, timeout=LOCK_TIMEOUT)
-    except LockBusy as error:
-        raise LockBusy(_why_busy(store, node_id)) from error
+    lock, node = lock_node(store, node_id)
     try:
         return store.save_node(change(node, now), lock)
     finally:
         store.unlock(lock)
+
+
+def lock_node(store: Store, node_id: str) -> tuple[Lock, Node]:
+    """Its lock, and the node read under it. Raises RecordGone, BadRecord, LockBusy with the reason."""
+    try:
+        return store.lock_node(node_id, timeout=LOCK_TIMEOUT)
+    except LockBusy as error:
+        raise LockBusy(_why_busy(store, node_id)) from error
 
 
 def run_change(args: argparse.Namespace, change: Change) -> int:

@@ -10,11 +10,13 @@ import pytest
 
 from poolmgr.cli import main
 from poolmgr.config.load import load
+from poolmgr.errors import RecordGone
 from poolmgr.model.cloud_image import ImageOwner
 from poolmgr.model.fleet import ProviderMode
 from poolmgr.model.image import Build, BuildState, Upload, UploadState
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest
+from poolmgr.simcloud.faults import Fault, FaultKind
 from poolmgr.simcloud.images import NewImage
 from poolmgr.simcloud.server import running
 from poolmgr.wiring import open_store
@@ -181,6 +183,86 @@ def test_info_tells_what_a_provider_has(place):
     assert f"| {node.id} | srv-1 " in output
     facts = json.loads(place.run("info", "south", "--json")[0])
     assert facts == {"provider": "south", "images": [], "nodes": [], "facts": []}
+
+
+CLOUD = """\
+labels: [{name: debian}]
+providers:
+- name: north
+  cloud: north
+  rate: 0.001
+  cloud-images: [{name: debian-12}]
+  pools: [{name: main, labels: [{name: debian, cloud-image: debian-12, flavor-name: small}]}]
+- {name: static, driver: static, pools: []}
+"""
+
+
+@pytest.fixture
+def cloud_place(place, tmp_path, monkeypatch):
+    """With a pretend cloud `north`, that has one server; `make` gives a node of it."""
+    with place.config.open("a") as config:
+        config.write(CLOUD)
+    with running({"ssh": {"enabled": False}, "clouds": {"north": {"boot": 0.0}}}) as sim:
+        monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(sim.write_clouds_yaml(tmp_path / "clouds.yaml")))
+        place.sim = sim
+        yield place
+
+
+def make_server(place):
+    """A server of the cloud as an operator would make one, by its id."""
+    created = json.loads(
+        place.run(
+            "cloud", "create-server", "north", "left", "--image", "debian-12", "--flavor", "small", "--json"
+        )[0]
+    )
+    return created["id"]
+
+
+def test_delete_now_ends_when_nothing_of_the_node_is_left(cloud_place):
+    place = cloud_place
+    node = place.add_node(external_id=make_server(place), pool="main")
+    other = make_server(place)
+    output, errors = place.run("delete", node.id, "--now")
+    assert "| deleting " in output
+    assert errors.endswith(f"node {node.id} is gone\n")
+    assert [s.id for s in place.sim.world.clouds["north"].servers.values()] == [other]
+    with pytest.raises(RecordGone):
+        place.store.read_node(node.id)
+    with place.store.reading() as snapshot:
+        assert not snapshot.nodes()
+
+
+def test_delete_now_leaves_a_marked_node_when_the_cloud_does_not_let_it_go(cloud_place):
+    place = cloud_place
+    node = place.add_node(external_id=make_server(place), pool="main")
+    with place.sim.world.clouds["north"].lock:
+        place.sim.world.clouds["north"].faults.add(Fault(kind=FaultKind.IGNORED_DELETE))
+    errors = place.run("delete", node.id, "--now", "--timeout", "1", code=1)[1]
+    assert "it stays marked, and a launcher goes on" in errors
+    assert place.store.read_node(node.id).state is NodeState.DELETING
+    lock, _ = place.store.lock_node(node.id)  # nobody has it any more
+    place.store.unlock(lock)
+
+
+@pytest.mark.parametrize(
+    ("provider", "told"),
+    [("elsewhere", "is not in this configuration"), ("static", "has no cloud")],
+)
+def test_delete_now_is_refused_before_anything_is_changed(cloud_place, provider, told):
+    place = cloud_place
+    lock, node = place.store.create_node(Node(state=NodeState.READY, labels=("debian",), provider=provider))
+    place.store.unlock(lock)
+    assert told in place.run("delete", node.id, "--now", code=1)[1]
+    assert place.store.read_node(node.id).state is NodeState.READY
+
+
+def test_delete_now_of_an_unknown_or_a_locked_node(cloud_place):
+    place = cloud_place
+    assert place.run("delete", "0000009999", "--now")[0] == "Node id 0000009999 not found\n"
+    node = place.add_node()
+    lock, _ = place.store.lock_node(node.id)
+    assert "is locked" in place.run("delete", node.id, "--now", code=1)[1]
+    assert lock.valid
 
 
 PROVIDERS = """\

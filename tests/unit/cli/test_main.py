@@ -90,11 +90,6 @@ def test_a_missing_configuration_is_told_by_name(capsys, tmp_path):
     assert "none.yaml" in capsys.readouterr().err
 
 
-def test_deleting_at_once_is_refused_clearly(capsys):
-    assert main.main(["delete", "0000000001", "--now"]) == 1
-    assert "not supported yet" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
