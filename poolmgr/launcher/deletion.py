@@ -54,8 +54,14 @@ class Deletion:
         if self.gone:
             return 0.0
         rate = context.config.provider.rate
-        listings = (context.servers, context.ports, context.floating_ips, context.volumes)
-        return max(0.0, min(due, *(one.poll_if_wanted(rate) for one in listings)) - context.clock.monotonic())
+        dues = (
+            due,
+            context.servers.poll(rate),
+            context.ports.poll_if_wanted(rate),
+            context.floating_ips.poll_if_wanted(rate),
+            context.volumes.poll_if_wanted(rate),
+        )
+        return max(0.0, min(dues) - context.clock.monotonic())
 
     def _connect(self, now: float) -> float:
         if not self._connecting and now >= self._connect_at:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from poolmgr import __version__
@@ -18,6 +18,7 @@ from poolmgr.launcher.context import Config, ProviderConfig
 from poolmgr.launcher.health import stuck, unready
 from poolmgr.launcher.janitor import Janitor
 from poolmgr.launcher.ownership import Offer, Ownership
+from poolmgr.launcher.removed import Removed, tell_unserved
 from poolmgr.launcher.reporter import Reporter
 from poolmgr.launcher.service import Service
 from poolmgr.launcher.static.context import StaticConfig
@@ -35,6 +36,8 @@ from poolmgr.store.api import Change, ChangeKind, Store
 
 log = logging.getLogger(__name__)
 
+#: Seconds between looks for nodes whose provider nobody has.
+UNSERVED_LOOK = 15.0
 #: Connections to clouds that are made at a time.
 MAKERS = 4
 
@@ -82,6 +85,10 @@ class Fleet:
             started_at=clock.time(),
         )
         self._ownership = Ownership(store, clock, tuning, self, peer)
+        self._removed = Removed()
+        self._draining: Mapping[str, OpenStackProvider] = {}  # of those
+        self._unserved: Mapping[str, int] = {}  # what was told last: nodes by provider
+        self._next_unserved = 0.0
         self._unsubscribe = store.subscribe(self._changed)
         self._janitor = Janitor(
             store, clock, tuning, claims=claims, new_id=new_id, labels=self._labels, limits=self._limits
@@ -111,14 +118,11 @@ class Fleet:
 
     def apply(self, settings: Settings) -> None:
         """Serve what `settings` asks for."""
-        wanted: dict[str, ProviderConfig] = {}
-        for provider in settings.providers.values():
-            wanted[provider.name] = _config(provider, settings)
         with self._lock:
+            self._removed.note(self._settings, settings)
             self._settings = settings
-            for name in self._workers.running().keys() - wanted.keys():
-                log.info("provider %s: removed from the configuration", name)
-            self._workers.apply(wanted)
+            self._draining = self._to_drain()
+            self._apply_workers()
         self._worker.wake.set()
         self._janitor.wake()
 
@@ -207,7 +211,36 @@ class Fleet:
     def _cycle(self) -> float:
         with self._lock:
             self._workers.cycle()
-            return self._ownership.cycle()
+            pause = self._ownership.cycle()
+            if self._store.connected and self._ownership.settled:
+                self._look_at_removed()
+            return pause
+
+    def _look_at_removed(self) -> None:
+        """Drain what no configuration has any more, until it is empty; tell of what nobody can drain."""
+        draining = self._to_drain()
+        if draining != self._draining:
+            self._draining = draining
+            self._apply_workers()
+        now = self._clock.monotonic()
+        if now >= self._next_unserved:
+            self._next_unserved = now + UNSERVED_LOOK
+            with self._store.reading() as snapshot:
+                known = {*self._settings.providers, *self._removed.names}
+                self._unserved = tell_unserved(snapshot, known, told=self._unserved)
+
+    def _to_drain(self) -> Mapping[str, OpenStackProvider]:
+        if not self._removed.names:
+            return {}
+        with self._store.reading() as snapshot:
+            return self._removed.to_drain(snapshot, self._ownership.id)
+
+    def _apply_workers(self) -> None:
+        settings = self._settings
+        wanted = {provider.name: _config(provider, settings) for provider in settings.providers.values()}
+        for name, provider in self._draining.items():
+            wanted[name] = replace(_config(provider, settings), removed=True)
+        self._workers.apply(wanted, remember=self._removed.names)
 
     def _changed(self, change: Change) -> None:
         if change.kind in (ChangeKind.FLEET, ChangeKind.SESSION):

@@ -28,6 +28,7 @@ class Orders:
             if _told(found) != _told(context.standing):
                 log.warning("provider %s: %s", context.name, described(found))
             context.standing = found
+            context.status.set(mode=found.mode)
         return float("inf") if found.until is None else now + max(0.0, found.until - at)
 
 

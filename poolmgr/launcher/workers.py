@@ -7,8 +7,8 @@ told so, and forgotten once it says that it is `gone`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -86,10 +86,10 @@ class Workers:
 
     # What we serve
 
-    def apply(self, wanted: Mapping[str, ProviderConfig]) -> None:
-        """Serve these providers so, those of them that we own."""
+    def apply(self, wanted: Mapping[str, ProviderConfig], *, remember: Collection[str] = ()) -> None:
+        """Serve these providers so, those of them that we own. `remember`: others that may be wanted again."""
         self._wanted = wanted
-        self._plans = {name: plan for name, plan in self._plans.items() if name in wanted}
+        self._plans = {name: plan for name, plan in self._plans.items() if name in wanted or name in remember}
         self._failed = {name: why for name, why in self._failed.items() if name in wanted}
         self._retry_at = float("inf")
         for name, config in wanted.items():
@@ -97,7 +97,9 @@ class Workers:
 
     def able(self) -> frozenset[str]:
         """The providers that we could serve, as far as we know, or do serve."""
-        return frozenset(n for n in self._plans if n not in self._failed or n in self._running)
+        return frozenset(
+            n for n in self._plans if n in self._wanted and (n not in self._failed or n in self._running)
+        )
 
     @property
     def failed(self) -> Mapping[str, str]:
@@ -109,6 +111,11 @@ class Workers:
         return {name: one.worker for name, one in self._running.copy().items()}
 
     def _plan(self, name: str, config: ProviderConfig) -> None:
+        if config.removed and name in self._plans:  # as it was: its cloud may be gone from clouds.yaml, too
+            self._plans[name] = replace(self._plans[name], config=config)
+            if name in self._running:
+                self._running[name].worker.reconfigure(config)
+            return
         try:
             identity, make = self._parts_for(config.provider)
         except StoreError:

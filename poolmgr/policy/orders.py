@@ -88,6 +88,11 @@ def configured_servers(provider: Provider) -> float:
     return sum(max(0, pool.limits.get("instances", float("inf"))) for pool in provider.pools.values())
 
 
+def configured_elsewhere(snapshot: Snapshot, provider: str, me: str) -> bool:
+    """Whether another launcher has the provider in its configuration. `me`: our `Peer.id`."""
+    return any(provider in peer.offers for peer in snapshot.peers() if peer.id != me)
+
+
 def unserved(snapshot: Snapshot, configured: Iterable[str]) -> Mapping[str, int]:
     """Providers that have nodes, and that no configuration has: neither ours nor any live launcher's; how many nodes.
 

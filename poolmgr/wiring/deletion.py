@@ -14,6 +14,7 @@ from poolmgr.launcher.claims import Claims
 from poolmgr.launcher.context import Config, Context, Parts
 from poolmgr.launcher.deletion import Deletion
 from poolmgr.launcher.jobs import Jobs
+from poolmgr.launcher.tenure import Tenure
 from poolmgr.model.node import Node
 from poolmgr.observe.stats import NullStats
 from poolmgr.policy.tuning import Tuning
@@ -80,7 +81,9 @@ class NodeDeleter:
         """
         wake = threading.Event()
         executor = ThreadExecutor("delete", _THREADS)
-        context = self._context(executor, Jobs(wake.set))
+        # Nobody else touches the node while its lock is ours, whoever owns the provider.
+        tenure = Tenure(self._provider.name, lock, owner="", hostname="", since=0.0)
+        context = self._context(executor, Jobs(wake.set), tenure)
         deletion = Deletion(context, node, lock)
         deadline, told = self._clock.monotonic() + timeout, ""
         try:
@@ -102,7 +105,7 @@ class NodeDeleter:
     def close(self) -> None:
         self._cloud.close()
 
-    def _context(self, executor: ThreadExecutor, jobs: Jobs) -> Context:
+    def _context(self, executor: ThreadExecutor, jobs: Jobs, tenure: Tenure) -> Context:
         from poolmgr.cloud.probe import SshProber  # loads paramiko
 
         hostname = socket.gethostname()
@@ -121,7 +124,8 @@ class NodeDeleter:
             fqdn=hostname,
             claims=Claims(),
         )
-        return Context(parts, Config(provider=self._provider, labels=self._settings.labels), Tuning(), jobs)
+        config = Config(provider=self._provider, labels=self._settings.labels)
+        return Context(parts, config, Tuning(), jobs, tenure)
 
 
 def delete_now(

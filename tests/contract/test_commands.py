@@ -212,7 +212,16 @@ def make_server(place):
     """A server of the cloud as an operator would make one, by its id."""
     created = json.loads(
         place.run(
-            "cloud", "create-server", "north", "left", "--image", "debian-12", "--flavor", "small", "--json"
+            "cloud",
+            "create-server",
+            "north",
+            "left",
+            "--image",
+            "debian-12",
+            "--flavor",
+            "small",
+            "--no-wait",
+            "--json",
         )[0]
     )
     return created["id"]
@@ -225,7 +234,8 @@ def test_delete_now_ends_when_nothing_of_the_node_is_left(cloud_place):
     output, errors = place.run("delete", node.id, "--now")
     assert "| deleting " in output
     assert errors.endswith(f"node {node.id} is gone\n")
-    assert [s.id for s in place.sim.world.clouds["north"].servers.values()] == [other]
+    servers = json.loads(place.run("cloud", "list-servers", "north", "--json")[0])
+    assert [server["id"] for server in servers] == [other]
     with pytest.raises(RecordGone):
         place.store.read_node(node.id)
     with place.store.reading() as snapshot:

@@ -7,6 +7,7 @@ import signal
 import pytest
 import yaml
 
+from poolmgr.model.fleet import ProviderMode
 from poolmgr.model.node import NodeState
 from poolmgr.model.request import RequestState
 from tests.integration.launcher_place import launcher_place, pool, provider
@@ -218,3 +219,103 @@ def test_other_zookeeper_servers_are_used_and_what_needs_a_restart_is_told(place
     place.proxy.cut()  # the way that was configured first
     asked = place.submit("small")
     eventually(lambda: place.fulfilled(asked), within=60.0)
+
+
+# What is removed, with `on-remove: drain`
+
+
+def draining(place):
+    """A launcher with `on-remove: drain`, a free node in south, one that is in use there, and its lock."""
+    place.config["on-remove"] = "drain"
+    place.config["labels"].append({"name": "south"})
+    place.config["providers"].append(provider("south", "south"))
+    place.write()
+    process = place.start()
+    free, used = place.submit("south"), place.submit("south")
+    eventually(lambda: place.fulfilled(free, used))
+    with place.store.reading() as snapshot:
+        (node_id,) = snapshot.request(used).nodes
+    lock, node = place.store.lock_node(node_id)
+    node = place.store.save_node(node.moved(NodeState.IN_USE, at=node.state_time), lock)
+    place.store.delete_request(used)
+    place.store.delete_request(free)
+    eventually(lambda: [n.allocated_to for n in nodes(place, NodeState.READY)] == [None])
+    return process, node, lock
+
+
+def without_south(place):
+    place.config["providers"] = [one for one in place.config["providers"] if one["name"] != "south"]
+    place.write()
+
+
+def test_a_removed_provider_is_drained_even_without_its_cloud_and_then_left_alone(place):
+    _, node, lock = draining(place)
+    clouds = yaml.safe_load(place.clouds_path.read_text())
+    del clouds["clouds"]["south"]
+    place.put(place.clouds_path, yaml.safe_dump(clouds))
+    without_south(place)
+    eventually(lambda: place.servers("south") == 1)  # the free one went
+    eventually(lambda: [n.id for n in nodes(place)] == [node.id])
+    eventually(lambda: ("south", "main") not in pools(place))
+    with place.store.reading() as snapshot:
+        assert snapshot.provider_status("south").mode is ProviderMode.DRAINING
+        assert snapshot.provider_owned("south")
+    place.store.save_node(node.moved(NodeState.USED, at=node.state_time), lock)
+    place.store.unlock(lock)
+    eventually(lambda: place.servers("south") == 0)
+    place.says("provider south: drained, no node of it is left")
+    eventually(lambda: "south" not in place.locked())
+    assert nodes(place) == []
+
+
+def test_a_provider_that_is_put_back_before_it_is_empty_runs_again(place):
+    draining(place)
+    removed = place.config["providers"][-1]
+    without_south(place)
+    eventually(lambda: place.servers("south") == 1)
+    place.config["providers"].append(removed)
+    place.reloads(place.write)
+    asked = place.submit("south")
+    eventually(lambda: place.fulfilled(asked))
+    eventually(lambda: ("south", "main") in pools(place))
+    assert place.servers("south") == 2
+
+
+def test_who_starts_later_tells_of_the_nodes_that_nobody_can_drain(place):
+    process, node, _ = draining(place)
+    without_south(place)
+    eventually(lambda: place.servers("south") == 1)
+    process.kill()
+    process.wait()
+    place.start()
+    place.says(f"no launcher has provider south, of which 1 nodes are left: {node.id};")
+    assert place.servers("south") == 1
+
+
+def test_of_two_launchers_the_last_to_read_its_file_drains(place):
+    draining(place)
+    second = place.directory / "second.yaml"
+    place.put(second, place.config_path.read_text())
+    first_path, place.config_path = place.config_path, second
+    place.start()
+    eventually(lambda: place.log.count("is running") == 2)
+    eventually(lambda: len(peers(place)) == 2)
+    place.config_path = first_path
+    without_south(place)
+    place.says("provider south: removed from the configuration, it is drained")
+    eventually(lambda: [p for p in peers(place) if "south" in p.providers] and owner_is(place, "south"))
+    assert place.servers("south") == 2  # the other has it still
+    place.put(second, first_path.read_text())
+    eventually(lambda: place.servers("south") == 1)
+
+
+def peers(place):
+    with place.store.reading() as snapshot:
+        return list(snapshot.peers())
+
+
+def owner_is(place, name):
+    """Whether the one that owns it is the one that has it in its configuration."""
+    with place.store.reading() as snapshot:
+        status = snapshot.provider_status(name)
+        return status and any(p.id == status.owner and name in p.offers for p in snapshot.peers())
