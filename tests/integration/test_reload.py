@@ -284,7 +284,7 @@ def test_a_provider_that_is_put_back_before_it_is_empty_runs_again(place):
 def test_who_starts_later_tells_of_the_nodes_that_nobody_can_drain(place):
     process, node, _ = draining(place)
     without_south(place)
-    eventually(lambda: place.servers("south") == 1)
+    eventually(lambda: [n.id for n in nodes(place)] == [node.id])
     process.kill()
     process.wait()
     place.start()

@@ -11,6 +11,7 @@ from poolmgr.policy.orders import (
     REMOVED,
     Standing,
     capped,
+    configured_elsewhere,
     configured_servers,
     is_drained,
     standing,
@@ -118,3 +119,12 @@ def test_nodes_whose_provider_nobody_has_are_counted():
     )
     snapshot.put_peer(Peer(znode="p-1", providers=("announced",)))
     assert unserved(snapshot, ["ours"]) == {"gone": 2}
+
+
+def test_another_launcher_may_have_a_provider_in_its_configuration_still():
+    snapshot = Snapshot()
+    snapshot.put_peer(Peer(znode="1", id="me", providers=("north",), offers={"north": {}}))
+    snapshot.put_peer(Peer(znode="2", id="other", providers=("north", "south"), offers={"south": {}}))
+    assert not configured_elsewhere(snapshot, "north", "me")  # the other drains it, too
+    assert configured_elsewhere(snapshot, "south", "me")
+    assert configured_elsewhere(snapshot, "north", "other")
