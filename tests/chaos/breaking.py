@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+
+from kazoo.client import KazooClient
+from kazoo.handlers.threading import KazooTimeoutError
 
 from tests.chaos.place import Launcher, Place
 from tests.chaos.plan import MORE, Fault, Strike
@@ -14,17 +18,21 @@ HOUR = 3600.0
 FULL = Path("/dev/full")
 #: By how much a reload lowers the limit of a pool.
 LESS = 4
+#: What a slow wire takes longer, in seconds, in either direction.
+SLOW = 0.3
+#: What a server of ZooKeeper says first: length, protocol, timeout, session, length of the password, password.
+_GREETING = struct.Struct(">iiiqi16s")
 
 Act = Callable[[Place, Strike], None]
 
 
 def strike_with(place: Place, strike: Strike) -> None:
-    _ACTS[strike.fault][0](place, strike)
+    ACTS[strike.fault][0](place, strike)
 
 
 def heal(place: Place, strike: Strike) -> None:
     """Undo it. May be done though it was undone already."""
-    _ACTS[strike.fault][1](place, strike)
+    ACTS[strike.fault][1](place, strike)
 
 
 def _to_launcher(act: Callable[[Launcher], None]) -> Act:
@@ -47,6 +55,39 @@ def _restart_with(log_path: Path | None) -> Act:
         launcher.start(log_path=log_path)
 
     return _to_launcher(act)
+
+
+def _slow(*, zookeeper: float | None = None, clouds: float | None = None) -> Act:
+    def act(launcher: Launcher) -> None:
+        for proxy in launcher.zookeeper if zookeeper is not None else ():
+            proxy.delay = zookeeper
+        if clouds is not None:
+            launcher.clouds.delay = clouds
+
+    return _to_launcher(act)
+
+
+def _expire(place: Place, strike: Strike) -> None:
+    """Whoever knows a session's number and password can end it; the proxies have heard both."""
+    for proxy in place.launchers[strike.target].zookeeper:
+        if proxy.connected and len(proxy.greeting) >= _GREETING.size:
+            _, _, _, session, _, password = _GREETING.unpack_from(proxy.greeting)
+            client = KazooClient(place.zookeeper_hosts, client_id=(session, password), timeout=4.0)
+            try:
+                client.start(4.0)
+                client.stop()  # which closes the session
+            except KazooTimeoutError:  # no ZooKeeper just now
+                pass
+            finally:
+                client.close()
+
+
+def _roll(place: Place, strike: Strike) -> None:
+    place.rolling = list(place.launchers.values())
+
+
+def _nothing(place: Place, strike: Strike) -> None:
+    """It is over by itself."""
 
 
 def _kill_zookeepers(place: Place, names: list[str]) -> None:
@@ -77,12 +118,18 @@ def _api(place: Place, strike: Strike) -> None:
 
 
 _START = _to_launcher(Launcher.start)
-_ACTS: Mapping[Fault, tuple[Act, Act]] = {
+ACTS: Mapping[Fault, tuple[Act, Act]] = {
     Fault.KILL: (_to_launcher(Launcher.kill), _START),
-    Fault.RESTART: (_to_launcher(Launcher.stop), _START),
+    Fault.RESTART: (_to_launcher(Launcher.leave), _START),
+    Fault.ROLLING: (_roll, _nothing),
+    Fault.EXPIRE: (_expire, _nothing),
     Fault.FREEZE: (_to_launcher(Launcher.freeze), _to_launcher(Launcher.thaw)),
     Fault.CLOCK: (
         _to_launcher(lambda one: one.set_clock(HOUR)),
+        _to_launcher(lambda one: one.set_clock(0.0)),
+    ),
+    Fault.CLOCK_BACK: (
+        _to_launcher(lambda one: one.set_clock(-HOUR)),
         _to_launcher(lambda one: one.set_clock(0.0)),
     ),
     Fault.LOG_FULL: (_restart_with(FULL), _restart_with(None)),
@@ -92,6 +139,9 @@ _ACTS: Mapping[Fault, tuple[Act, Act]] = {
     Fault.ZK_STALL: (_wires(zookeeper=Wire.STALLED), _wires(zookeeper=Wire.WHOLE)),
     Fault.CLOUD_CUT: (_wires(clouds=Wire.CUT), _wires(clouds=Wire.WHOLE)),
     Fault.CLOUD_STALL: (_wires(clouds=Wire.STALLED), _wires(clouds=Wire.WHOLE)),
+    Fault.ZK_SLOW: (_slow(zookeeper=SLOW), _slow(zookeeper=0.0)),
+    Fault.CLOUD_SLOW: (_slow(clouds=SLOW), _slow(clouds=0.0)),
+    Fault.CLOUD_RESET: (_to_launcher(lambda one: one.clouds.reset()), _nothing),
     Fault.ZK_MEMBER: (lambda place, strike: _kill_zookeepers(place, [strike.target]), _start_zookeepers),
     Fault.ZK_LEADER: (
         lambda place, _: _kill_zookeepers(place, [place.leader() or next(iter(place.zookeepers))]),

@@ -14,14 +14,16 @@ from poolmgr.cli.demo.traffic import mixed_wants
 from poolmgr.cli.orders import Order, Stage
 from poolmgr.cloud.probe import SshProber
 from poolmgr.errors import ProbeError, StoreError
-from poolmgr.model.node import Node
+from poolmgr.model.node import Node, NodeState
 from poolmgr.runtime.clock import SystemClock
 from poolmgr.store.api import Store
 from tests.chaos.place import Place
 
 REQUESTOR = "chaos"
 #: Of what waits, cancelled in a second.
-CANCELLED = 0.01
+CANCELLED = 0.03
+#: Of what is given back, put on hold instead, and for how many seconds.
+HELD, HOLD_SECONDS = 0.05, 4
 #: Attempts to reach a node that was handed over: a machine this busy may be late with an answer.
 REACH_TRIES = 4
 
@@ -31,6 +33,7 @@ class Tally:
     submitted: int = 0
     fulfilled: int = 0
     cancelled: int = 0
+    on_hold: int = 0
     failed: int = 0
     own_losses: int = 0  # orders lost with our own session
     nodes: int = 0
@@ -85,6 +88,16 @@ class Ci:
     def open(self) -> list[Order]:
         return self._client.orders
 
+    @property
+    def in_use(self) -> dict[str, str]:
+        """Nodes in our hands, with their requests: their locks are beyond doubt."""
+        return {
+            node.id: use.order.request.id
+            for use in self._in_use.values()
+            if use.order.locked and self._store.connected
+            for node in use.order.nodes
+        }
+
     def step(self) -> None:
         now = time.monotonic()
         for order in self._client.step():
@@ -126,8 +139,18 @@ class Ci:
                     )
             if use.order.locked:
                 self._see_alive(use.order)
+                if self._rng.random() < HELD:
+                    self._put_on_hold(use.order)
             self._client.release(use.order)
             del self._in_use[use.order]
+
+    def _put_on_hold(self, order: Order) -> None:
+        """As Zuul does for people who want to look at a failure: nobody has the locks any more."""
+        for node in order.nodes:
+            changes = {"hold_job": "chaos", "hold_expiration": HOLD_SECONDS, "comment": "chaos"}
+            self._store.save_node(node.moved(NodeState.HOLD, at=time.time(), **changes), order.locks[node.id])
+        self.tally.on_hold += len(order.nodes)
+        order.nodes.clear()  # nothing is left to be marked as used
 
     def _see_alive(self, order: Order) -> None:
         """(7) Until the moment that it is given back a node is as it was."""

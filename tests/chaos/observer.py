@@ -32,10 +32,11 @@ class Observer:
     def look(self) -> Look:
         """Raises Away."""
         try:
+            requests = self._records("/nodepool/requests")  # first: what they name is older than they are
             return Look(
                 at=time.monotonic(),
                 nodes=self._records("/nodepool/nodes"),
-                requests=self._records("/nodepool/requests"),
+                requests=requests,
                 pools=list(self._records("/nodepool/components/pool").values()),
                 servers={
                     cloud.name: self._place.sim(f"{cloud.name}/servers") for cloud in self._place.plan.clouds

@@ -54,6 +54,10 @@ TUNING: Mapping[str, float] = {
     "adoption_grace": 30.0,
 }
 STOP_TIMEOUT = 25
+#: For the end of a process that is through with its own orderly stop, in seconds.
+STOP_SPARE = 10.0
+#: What the configuration allows each pool.
+MAX_CORES = 16
 #: Until Python has come as far as its signal handlers a signal ends it: that is nobody's fault.
 YOUNG = 8.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -102,6 +106,8 @@ class Launcher:
         }
         self._process: Process | None = None
         self._started = 0.0
+        self._leaving: tuple[Process, float, bool] | None = None  # since when, and whether it was young then
+        self._wanted = False  # a process, as soon as the former one has gone
         self.set_clock(0.0)
 
     @property
@@ -109,7 +115,10 @@ class Launcher:
         return self._process is not None and self._process.running
 
     def start(self, *, log_path: Path | None = None) -> None:
-        if self._process is None:
+        """Soon, where it is still stopping."""
+        self._wanted = True
+        self.tend()
+        if self._process is None and self._leaving is None:
             args = ["-m", "tests.chaos.launcher", "-f", "--no-webapp", "--stop-timeout", str(STOP_TIMEOUT)]
             self._process = Process(
                 [sys.executable, *args, "-d", "-c", str(self.config_path)],
@@ -123,19 +132,51 @@ class Launcher:
 
     def kill(self) -> None:
         self.thaw()
+        self._wanted = False
+        if self._leaving is not None:
+            self._leaving[0].kill()
+            self._leaving = None
         if self._process is not None:
             process, self._process = self._process, None
             process.kill()
 
     def stop(self) -> None:
         """In order, within its time; notes what was not."""
+        self.leave()
+        if self._leaving is not None:
+            self._leaving[0].wait(STOP_TIMEOUT + STOP_SPARE)
+            self.tend()
+
+    def leave(self) -> None:
+        """The same, without waiting for it: `tend` sees to the rest."""
         self.thaw()
+        self._wanted = False
         if self._process is not None:
             process, self._process = self._process, None
-            young = time.monotonic() - self._started < YOUNG
-            code = process.stop(STOP_TIMEOUT + 10.0)
-            if code != 0 and not (young and code == -signal.SIGTERM):
-                self.stops.append(f"{self.name} ended with {code} after SIGTERM")
+            now = time.monotonic()
+            self._leaving = (process, now, now - self._started < YOUNG)
+            process.signal(signal.SIGTERM)
+
+    def tend(self) -> None:
+        """Often: whether a process that was told to stop has stopped, or should have; start the next one if wanted."""
+        if self._leaving is None:
+            return
+        process, since, young = self._leaving
+        code = process.wait(0.0)
+        if code is None:
+            if time.monotonic() - since < STOP_TIMEOUT + STOP_SPARE:
+                return
+            code = process.kill()
+        self._leaving = None
+        if code != 0 and not (young and code == -signal.SIGTERM):
+            self.stops.append(f"{self.name} ended with {code} after SIGTERM")
+        if self._wanted:
+            self.start()
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has run for a while."""
+        return self.running and time.monotonic() - self._started >= YOUNG
 
     def ended_by_itself(self) -> str | None:
         """How it ended, if nobody stopped it and it does not run."""
@@ -176,6 +217,8 @@ class Place:
         self._facts: dict[str, Any] = {}
         self._max_servers = {cloud.name: cloud.max_servers for cloud in self.plan.clouds}
         self._ready = True
+        self.rolling: list[Launcher] = []  # those that are to be started anew yet, one after the other
+        self._rolled: Launcher | None = None
         self.config_is_bad = False  # a launcher that is started then rightly ends at once
 
     @property
@@ -205,6 +248,15 @@ class Place:
             server.kill()
         self._loop.close()
 
+    def tend(self) -> None:
+        """Often: go on with what takes its time."""
+        for launcher in self.launchers.values():
+            launcher.tend()
+        if self.rolling and (self._rolled is None or self._rolled.settled):
+            self._rolled = self.rolling.pop(0)
+            self._rolled.leave()
+            self._rolled.start()
+
     # Clouds from inside
 
     def sim(self, path: str, body: Any = None, method: str | None = None) -> Any:
@@ -233,6 +285,11 @@ class Place:
             ]
             for provider in config["providers"]:
                 provider["launch-timeout"], provider["boot-timeout"] = 40, 15
+                provider["port-cleanup-interval"] = 15
+                for pool in provider["pools"]:
+                    pool["max-cores"] = MAX_CORES
+            if self.launcher_count > 2 and launcher is list(self.launchers.values())[-1]:
+                config["providers"] = config["providers"][:-1]  # it knows of one cloud fewer than the others
             write_whole(launcher.config_path, as_file(config))
 
     def spoil_config(self) -> None:
@@ -301,6 +358,12 @@ class Place:
             for metadata in _look_alikes(cloud):
                 made = self.sim(f"{cloud.name}/servers", {"name": "np0000000001", "metadata": metadata})
                 self.foreign[cloud.name]["servers"].add(made["id"])
+            for volume in ({"name": "np0000000001", "metadata": _look_alikes(cloud)[1]}, {"name": "data"}):
+                made = self.sim(f"{cloud.name}/volumes", volume)
+                self.foreign[cloud.name]["volumes"].add(made["id"])
+            if cloud.shape == "nat":
+                made = self.sim(f"{cloud.name}/floating_ips", {"description": "not yours"})
+                self.foreign[cloud.name]["floating_ips"].add(made["id"])
             for port in self.sim(f"{cloud.name}/ports"):
                 self.foreign[cloud.name]["ports"].add(port["id"])
 

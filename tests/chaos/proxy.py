@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import socket
+import struct
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
 _CHUNK = 65536
+#: Linger on, for no seconds: closing sends a reset. Without it even abort() is an orderly end for the other side.
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Wire(enum.Enum):
@@ -44,11 +48,21 @@ class Proxy:
         self._wire = Wire.WHOLE
         self._flows: asyncio.Event  # set while bytes may pass
         self._writers: set[asyncio.StreamWriter] = set()
+        self.delay = 0.0  # seconds before bytes are passed on
+        self.greeting = b""  # what the target said first, on the last connection where it said something
         self._server: asyncio.Server
         self.port = int(loop.run(self._open()))
 
     def set(self, wire: Wire) -> None:
         self._loop.run(self._set(wire))
+
+    def reset(self) -> None:
+        """Break the connections that there are; new ones go through."""
+        self._loop.run(self._reset())
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._writers)
 
     def close(self) -> None:
         self._loop.run(self._close())
@@ -68,6 +82,9 @@ class Proxy:
             self._break()
         self._flows.set()
 
+    async def _reset(self) -> None:
+        self._break()
+
     async def _close(self) -> None:
         self._server.close()
         self._break()
@@ -75,33 +92,46 @@ class Proxy:
 
     def _break(self) -> None:
         for writer in list(self._writers):
-            writer.transport.abort()  # a reset, not an orderly end
+            _reset(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._wire is Wire.CUT:
-            writer.transport.abort()
+            _reset(writer)
             return
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
-            writer.transport.abort()
+            _reset(writer)
             return
         ends = {writer, far_writer}
         self._writers |= ends
         try:
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer, answers=True))
         finally:
             self._writers -= ends
             for end in ends:
                 end.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False
+    ) -> None:
+        first = answers
         with suppress(OSError):
             while data := await reader.read(_CHUNK):
+                if first:
+                    self.greeting, first = data[:64], False
+                if self.delay:
+                    await asyncio.sleep(self.delay)
                 await self._flows.wait()
                 writer.write(data)
                 await writer.drain()
             await self._flows.wait()
             writer.write_eof()
             return
-        writer.transport.abort()  # the other direction ends with it
+        _reset(writer)  # the other direction ends with it
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):  # it is gone already
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    writer.transport.abort()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from tests.chaos import violations as rules
 from tests.chaos.breaking import heal, strike_with
 from tests.chaos.ci import Ci
 from tests.chaos.observer import Away, Observer
-from tests.chaos.place import SESSION_TIMEOUT, Place
+from tests.chaos.place import MAX_CORES, SESSION_TIMEOUT, Place
 from tests.chaos.plan import Fault, Strike
 
 LOOK_EVERY = 1.0
@@ -32,9 +33,21 @@ AFTERMATH = 60.0
 #: For all requests to be served, and then for everything to go, once nothing is broken any more.
 SETTLE_TIMEOUT = 150.0
 EMPTY_TIMEOUT = 180.0
+#: Of each launcher's log, for each violation.
+EVIDENCE_LINES = 30
+#: Requests and nodes, and things in clouds.
+_IDS = re.compile(r"[0-9]{3}-[0-9]{10}|[0-9]{10}|[0-9a-f]{8}-[0-9a-f-]{27}")
 #: Faults that let a launch fail; the others may delay one.
 _OF_LAUNCHES = frozenset(
-    {Fault.API, Fault.CLOUD_HANG, Fault.CLOUD_GARBAGE, Fault.CLOUD_CUT, Fault.CLOUD_STALL, Fault.CLOCK}
+    {
+        Fault.API,
+        Fault.CLOUD_HANG,
+        Fault.CLOUD_GARBAGE,
+        Fault.CLOUD_CUT,
+        Fault.CLOUD_STALL,
+        Fault.CLOCK,
+        Fault.CLOCK_BACK,
+    }
 )
 
 
@@ -66,6 +79,12 @@ class Run:
         self._limits = rules.Standing(seconds=4.0)
         self._twice = rules.Standing(seconds=SESSION_TIMEOUT)
         self._twins = rules.Standing(seconds=45.0)
+        self._again = rules.Standing(seconds=1.5)
+        self._taken = rules.Standing(seconds=1.5)
+        self._broken = rules.Standing(seconds=3.0)
+        self._bare = rules.Standing(seconds=15.0)
+        self._leaked = rules.Standing(seconds=90.0)
+        self._healed = False
         self._next_look = self._next_tell = 0.0
         self._looks = 0
         self._creates = 0
@@ -117,11 +136,15 @@ class Run:
                 "fulfilled": tally.fulfilled,
                 "cancelled": tally.cancelled,
                 "failed": tally.failed,
+                "put on hold (nodes)": tally.on_hold,
                 "lost with our own session": tally.own_losses,
             },
             "failures": dict(self._ci.failures),
             "nodes handed over": tally.nodes,
             "servers created": self._creates,
+            "servers created per node handed over": round(self._creates / tally.nodes, 2)
+            if tally.nodes
+            else None,
             "adoptions": self._logged("adopted"),
             "seconds to fulfil": {
                 "median": round(statistics.median(latencies), 1),
@@ -131,6 +154,7 @@ class Run:
             "looks": self._looks,
             "tracebacks in logs": self._logged("Traceback (most recent call last)"),
             "violations": [f"{one.at:.1f} s: {one.words}" for one in self.violations],
+            "evidence": {one.words: self._evidence(one) for one in self.violations},
         }
 
     # Each moment
@@ -138,6 +162,7 @@ class Run:
     def _tick(self, phase: str) -> None:
         self._break()
         self._mend(self.now)
+        self.place.tend()
         self._ci.step()
         if self.now >= self._next_look:
             self._next_look = self.now + LOOK_EVERY
@@ -158,16 +183,30 @@ class Run:
                 if "not YAML" not in why:
                     self._violation(why)
                 launcher.start()
+        before = self._ci.in_use
         try:
             look = self._observer.look()
         except Away:
             return
+        after = self._ci.in_use
+        held = {node: request for node, request in before.items() if after.get(node) == request}
         self._looks += 1
         limits = {cloud.name: cloud.max_servers for cloud in self.place.plan.clouds}
         self._all("(1) ", rules.given_twice(look))
         self._all("(6) ", self._limits.judge(
-            [*rules.over_pool_limits(look, limits), *rules.over_tenant_limits(look, self.place.plan.tenants)], look.at
+            [
+                *rules.over_pool_limits(look, limits),
+                *rules.over_core_limits(look, dict.fromkeys(limits, MAX_CORES)),
+                *rules.over_tenant_limits(look, self.place.plan.tenants),
+            ],
+            look.at,
         ))  # fmt: skip
+        self._all("(2) ", self._broken.judge(rules.promises_broken(look), look.at))
+        self._all("(4) ", self._bare.judge(rules.without_server(look), look.at))
+        if self._healed:
+            self._all("(4) ", self._leaked.judge(rules.without_record(look), look.at))
+        self._all("(7) ", self._taken.judge(rules.in_use_gone(look, held), look.at))
+        self._all("(8) ", self._again.judge(rules.built_again(look), look.at))
         self._all("(8) ", self._twice.judge(rules.owned_twice(look), look.at))
         self._all("(8) ", self._twins.judge(rules.twins(look), look.at))
         for cloud, servers in look.servers.items():
@@ -212,6 +251,8 @@ class Run:
     def _heal_all(self) -> None:
         self.tell(f"{self.now:6.1f} s nothing is broken from here on")
         self._due.clear()
+        self._healed = True
+        self.place.rolling.clear()
         self._mend(float("inf"))
         for launcher in self.place.launchers.values():
             launcher.start()
@@ -272,6 +313,20 @@ class Run:
         store = open_store(settings)
         connect(store, settings, SystemClock(), 60.0)
         return store
+
+    def _evidence(self, violation: Violation) -> list[str]:
+        """What the launchers' logs say of the requests, nodes and servers that it names: the last lines of each."""
+        found: list[str] = []
+        ids = _IDS.findall(violation.words)
+        for launcher in self.place.launchers.values():
+            lines = (
+                launcher.log_path.read_text(errors="replace").splitlines()
+                if launcher.log_path.exists()
+                else []
+            )
+            about = [line for line in lines if any(one in line for one in ids)]
+            found += [f"{launcher.name}: {line}" for line in about[-EVIDENCE_LINES:]]
+        return found
 
     def _logged(self, words: str) -> int:
         paths = [launcher.log_path for launcher in self.place.launchers.values()]
