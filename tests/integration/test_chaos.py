@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -65,7 +66,7 @@ class Echo:
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection):
-        with connection:
+        with connection, suppress(ConnectionError):
             while data := connection.recv(100):
                 connection.sendall(data)
 
