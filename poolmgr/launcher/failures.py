@@ -20,6 +20,9 @@ from poolmgr.store.api import Lock
 #: Console lines of a failed server that go to our log at most.
 CONSOLE_LINES = 2000
 
+#: Failures that the console may explain.
+_CONSOLE_HELPS = (Result.KEYSCAN, Result.STATUS, Result.TIMEOUT)
+
 
 class Failures:
     """Ends attempts of the launches `underway` (by node id, those of `Launches`), and takes out those that end so."""
@@ -57,10 +60,13 @@ class Failures:
         launch.log.warning(
             "attempt %d failed (%s, then %s): %s", launch.facts.attempt, result.value, after.value, reason
         )
-        self._log_console(launch, result)
         if hopeless:
             self._watcher.label_rejected(launch.label.name, reason)
-        launch.failure = Failure(result, reason, after, charged, zone)
+        failure = Failure(result, reason, after, charged, zone)
+        if launch.label.console_log and launch.facts.server_id and result in _CONSOLE_HELPS:
+            self._read_console(launch, launch.facts.server_id, failure)
+            return
+        launch.failure = failure
         self.conclude(launch)
 
     def _zone_after(self, launch: Launch, reason: str) -> Next:
@@ -127,14 +133,14 @@ class Failures:
     def _removed(self, node: Node, lock: Lock) -> None:
         self._context.store.delete_node(node, lock)
 
-    def _log_console(self, launch: Launch, result: Result) -> None:
-        server_id = launch.facts.server_id
-        if not (launch.label.console_log and server_id and result in (Result.KEYSCAN, Result.STATUS)):
-            return
+    def _read_console(self, launch: Launch, server_id: str, failure: Failure) -> None:
+        """Log the console; what follows the failure waits for it, as it takes the server away."""
         context, logger = self._context, launch.log
+        launch.facts = replace(launch.facts, phase=Phase.CLEANING, since=context.clock.monotonic(), busy=True)
 
         def then(outcome: Outcome[str]) -> None:
             for line in (outcome.value or "").splitlines()[-CONSOLE_LINES:]:
                 logger.info("console: %s", line)
+            launch.failure = failure  # carried out by the next look at the launch, if it is still there
 
         context.jobs.run(context.parts.api, lambda: context.cloud.console(server_id), then)

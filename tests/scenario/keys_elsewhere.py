@@ -128,7 +128,7 @@ KEYS: tuple[Elsewhere, ...] = (
     Elsewhere(path="diskimages.metadata", value={"a": "b"}, field="metadata",
               test=f"{UPLOADS}::test_metadata_of_the_image_and_of_the_provider"),
     Elsewhere(path="openstack.region-name", value="two", field="region_name",
-              test="tests/contract/test_simcloud_discovery.py::test_two_regions_share_one_keystone", word="region"),
+              test="tests/contract/test_openstack_http.py::test_a_region_that_the_catalog_does_not_have", word="region"),
     Elsewhere(path="openstack.image-upload-timeout", value=9, field="image_upload_timeout",
               test=f"{UPLOADS}::test_an_upload_that_takes_too_long_is_a_failure"),
     Elsewhere(path="openstack.image-name-format", value="{image_name}", field="image_name_format",

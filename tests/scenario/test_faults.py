@@ -289,3 +289,29 @@ def test_a_ready_node_whose_server_is_lost_is_replaced_not_handed_over(status: s
             cloud.compute.set_status(first.external_id, status)
     assert site.run(lambda: [n.id for n in site.nodes(NodeState.READY)] not in ([], [first.id]), seconds=60)
     assert site.count("servers") == 1
+
+
+class LatestFirst(ManualExecutor):
+    """One job at a time, what was submitted last first: the worst that threads may do to the order."""
+
+    def run_one(self) -> None:
+        if self._waiting:
+            self._waiting.rotate(1)
+            super().run_one()
+
+
+def test_the_console_is_read_before_its_server_goes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    clouds = {"one": {"shape": "direct", "boot": {"seconds": 1.0, "ssh": 1000.0}, "delete_seconds": 0.0}}
+    labels = [label("small", console_log=True)]
+    site = Site(clouds, [provider("one", labels, launch_retries=1, boot_timeout=5.0)])
+    executor = LatestFirst()
+    site.start(executors={"one": executor})
+    request = site.submit("small")
+
+    def look() -> bool:
+        executor.run_one()
+        return site.settled(request) and not site.count("servers")
+
+    assert site.run(look, seconds=120.0)
+    assert "console: " in caplog.text
