@@ -183,7 +183,8 @@ class Launcher:
         if self._process is None or self._process.running:
             return None
         process, self._process = self._process, None
-        return f"{self.name} ended by itself with {process.wait(0.0)}:\n{process.last_output(3)}"
+        words = process.last_output(3) if process.log_path.is_file() else "(its log was on a full disk)"
+        return f"{self.name} ended by itself with {process.wait(0.0)}:\n{words}"
 
     def freeze(self) -> None:
         if self._process is not None:

@@ -180,7 +180,7 @@ class Run:
             bad = self.place.config_is_bad
             why = None if bad else launcher.ended_by_itself()
             if why is not None:
-                if "not YAML" not in why:
+                if "not YAML" not in why and "full disk" not in why:
                     self._violation(why)
                 launcher.start()
         before = self._ci.in_use
