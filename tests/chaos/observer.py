@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 from typing import Any
 
 from kazoo.client import KazooClient
@@ -51,17 +52,14 @@ class Observer:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """What of ours is in each cloud: that it has more than what is foreign."""
-        found = {}
-        for cloud, before in self._place.foreign.items():
-            things = {
-                kind: self._place.sim(f"{cloud}/{kind}")
-                for kind in ("servers", "ports", "floating_ips", "volumes")
-            }
-            found[cloud] = {
-                kind: sum(thing["id"] not in before[kind] for thing in listed)
-                for kind, listed in things.items()
-            }
-        return found
+        shapes = {cloud.name: cloud.shape for cloud in self._place.plan.clouds}
+        return {
+            cloud: {kind: self._more(cloud, kind, before[kind]) for kind in _kinds(shapes[cloud])}
+            for cloud, before in self._place.foreign.items()
+        }
+
+    def _more(self, cloud: str, kind: str, before: Collection[str]) -> int:
+        return sum(thing["id"] not in before for thing in self._place.sim(f"{cloud}/{kind}"))
 
     def _records(self, path: str) -> dict[str, dict[str, Any]]:
         if not self._client.connected:
@@ -82,3 +80,9 @@ class Observer:
             return list(self._client.get_children_async(path).get(timeout=10.0))
         except NoNodeError:
             return []
+
+
+def _kinds(shape: str) -> tuple[str, ...]:
+    """What a user of the cloud can see: where Nova does the network, nobody is shown ports."""
+    kinds = ("servers", "ports", "floating_ips", "volumes")
+    return tuple(kind for kind in kinds if kind != "ports" or shape != "novanet")
