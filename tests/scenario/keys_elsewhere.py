@@ -21,9 +21,7 @@ LAUNCHER_PORT = "tests/contract/test_launcher_process.py::test_a_port_that_is_ta
 BUILDER_PORT = "tests/contract/test_daemon_web.py::test_its_url_names_a_host_that_others_can_ask"
 SECURE_SERVERS = f"{OF_ZOOKEEPER}::test_the_secure_file_replaces_servers_and_tls_entirely"
 IN_SECURE = "tests/unit/config/test_secure.py::test_secrets_are_added_to_what_the_image_has_after_inheritance"
-DRAINED = (
-    "tests/scenario/test_static.py::test_a_provider_that_is_drained_gives_up_what_is_free_and_then_the_rest"
-)
+DRAINED = "tests/unit/launcher/test_removed.py::test_by_default_it_is_kept_as_the_reference_does"
 SHARED = f"{UPLOADS}::test_several_images_go_to_a_provider_one_after_the_other_or_together"
 
 KEYS: tuple[Elsewhere, ...] = (
@@ -70,7 +68,7 @@ KEYS: tuple[Elsewhere, ...] = (
               test="tests/unit/cli/test_config_validate.py::test_the_file_may_say_where_clouds_yaml_is"),
     Elsewhere(path="statsd-escape", value=True, field="statsd_escape",
               test="tests/unit/observe/test_names.py::test_all_values_lose_their_dots_when_asked_to", word="escape"),
-    Elsewhere(path="on-remove", value="drain", field="on_remove", test=DRAINED, word="removed"),
+    Elsewhere(path="on-remove", value="drain", field="on_remove", test=DRAINED),
     Elsewhere(path="fair-tenants", value=True, field="fair_tenants",
               test="tests/scenario/test_requests.py::test_tenants_share_a_short_pool_however_much_one_asks_for"),
     Elsewhere(path="idle-hold", value=30, field="idle_hold",
