@@ -23,7 +23,9 @@ from poolmgr.launcher.tenure import StatusBoard, Tenure
 from poolmgr.model.node import Node
 from poolmgr.model.server import FloatingIp, Listing, Owner, Port, Server, Volume
 from poolmgr.model.snapshot import Snapshot
+from poolmgr.observe.ledger import Deletion, Ledger
 from poolmgr.observe.stats import Stats
+from poolmgr.policy.leaks import Evidence
 from poolmgr.policy.orders import Standing
 from poolmgr.policy.requests import awaited
 from poolmgr.policy.tuning import Tuning
@@ -80,6 +82,7 @@ class Parts(ProviderParts):
 
     cloud: Cloud
     api: Executor  # for API calls
+    ledger: Ledger
 
 
 class ProviderContext:
@@ -99,6 +102,12 @@ class ProviderContext:
         self.jobs = jobs
         self.standing = Standing()  # kept by launcher.orders
         self.name = config.provider.name
+        self.disturbances = 0  # how often the connection to the store has changed
+
+    @property
+    def session(self) -> tuple[int, int]:
+        """The same for as long as the store was there without a break."""
+        return self.store.epoch, self.disturbances
 
     def save_node(self, node: Node, lock: Lock) -> Node:
         """Save a node whose lock we hold.
@@ -160,6 +169,33 @@ class Context(ProviderContext):
     def owner_of(self, node_id: str, attempt: int | None = None) -> Owner:
         """What marks a thing as made for this node."""
         return Owner(provider=self.name, node_id=node_id, deployment=self.parts.deployment, attempt=attempt)
+
+    def told(self, evidence: Evidence) -> Mapping[str, object]:
+        """`evidence` as the ledger has it: with epoch seconds."""
+        ago = self.clock.time() - self.clock.monotonic()
+        return {
+            "records_seen": round(evidence.viewed_at + ago, 3),
+            "listings": [round(at + ago, 3) for at in evidence.listings],
+            "store_epoch": evidence.session[0],
+        }
+
+    def delete(self, deletion: Deletion, call: Callable[[], None], *, lock: Lock | None = None) -> None:
+        """Make the `call` that deletes, if we still have the right to, and write it down; from any thread.
+
+        Raises LockLost, and what `call` raises.
+        """
+        self.fence(lock)
+        self.write_down(deletion, call)
+
+    def write_down(self, deletion: Deletion, call: Callable[[], None]) -> None:
+        """Make the `call` that deletes, whatever we still own, and write it down. Raises what `call` raises."""
+        whole = replace(
+            deletion,
+            provider=self.name,
+            deployment=deletion.deployment or self.parts.deployment,
+            peer=self.tenure.status.owner,
+        )
+        self.parts.ledger.delete(whole, call)
 
     def boots_from_volumes(self) -> bool:
         """Whether nodes of this provider have volumes, or may get some."""

@@ -36,6 +36,7 @@ from poolmgr.launcher.removals import Removals
 from poolmgr.launcher.watcher import Watcher
 from poolmgr.model.node import NodeState
 from poolmgr.model.server import Addresses, Server
+from poolmgr.observe.ledger import Deletion
 from poolmgr.policy import launch as policy
 from poolmgr.policy.launch import Phase, Result
 from poolmgr.policy.polling import patience
@@ -182,7 +183,8 @@ class Launches:
         """Another attempt's server of an adopted node: only one can be its own."""
         if server.id not in self._removals:
             launch.log.warning("server %s of an earlier attempt is removed", server.id)
-            self._removals.begin_for_leak(server, lambda: launch.log.info("server %s is gone", server.id))
+            gone = partial(launch.log.info, "server %s is gone", server.id)
+            self._removals.begin_for_leak(server, gone, why="of an earlier attempt", evidence={})
 
     def _mine(self, launch: Launch, attempt: int, phase: Phase) -> bool:
         """Whether an outcome still concerns this launch: the same attempt, still in the phase that asked."""
@@ -209,7 +211,9 @@ class Launches:
             if not context.holds(lock):  # frozen in between, perhaps
                 launch.log.warning("server %s was made while the lock was in doubt", server_id)
                 if not self._may_be_adopted(node_id, server_id):
-                    context.cloud.delete_server(server_id)  # should it fail, the sweep finds it
+                    # Should it fail, the sweep finds it.
+                    stray = Deletion(kind="server", id=server_id, why="lock in doubt", node=node_id)
+                    context.write_down(stray, partial(context.cloud.delete_server, server_id))
                 raise OutcomeUnknown(f"{lock.path} is in doubt")
             return server_id
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 from poolmgr.launcher.jobs import Jobs, Outcome
@@ -50,16 +51,20 @@ class Leftovers(Generic[T]):
         kind: Kind[T],
         *,
         whose: str,
-        fence: Callable[[], None],
+        through: Callable[[str, str, str, Callable[[], None]], None],
         jobs: Jobs,
         executor: Executor,
         clock: Clock,
         tuning: Tuning,
     ) -> None:
-        """`whose`: for the log. `fence` raises when the caller has lost the right to delete."""
+        """`whose`: for the log.
+
+        `through(kind, id, name, call)` makes the call that deletes, and raises instead when
+        the caller has lost the right to.
+        """
         self._kind = kind
         self._whose = whose
-        self._fence = fence
+        self._through = through
         self._jobs = jobs
         self._executor = executor
         self._clock = clock
@@ -119,8 +124,8 @@ class Leftovers(Generic[T]):
         self._trials[thing] = replace(trial, busy=True)
 
         def job() -> None:
-            self._fence()
-            self._kind.delete(thing)
+            name = kind.replace(" ", "-").lower()
+            self._through(name, thing, "", partial(self._kind.delete, thing))
 
         self._jobs.run(self._executor, job, lambda outcome: self._deleted(thing, outcome))
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from poolmgr.errors import CloudError, Conflict, LockLost, NotFound, RecordGone
@@ -19,6 +21,7 @@ from poolmgr.launcher.leftovers import Kind, Leftovers
 from poolmgr.model.node import Node
 from poolmgr.model.resources import counted
 from poolmgr.model.server import Listing, Server
+from poolmgr.observe.ledger import Deletion
 from poolmgr.policy import retire
 from poolmgr.policy.growth import doubling
 from poolmgr.policy.polling import patience, slackening
@@ -39,8 +42,13 @@ class Removal:
         server_ids: Iterable[str],
         lock: Lock | None,
         done: Callable[[], None],
+        why: str,
+        evidence: Mapping[str, object],
     ) -> None:
+        """`why`, `evidence`: for the ledger."""
         self.node = node
+        self.why = why
+        self.evidence = evidence
         self.since = since
         self.lock = lock
         self.done = done
@@ -79,16 +87,26 @@ class Removals:
     def keys(self) -> Iterable[str]:
         return self._removals.keys()
 
-    def begin_for_node(self, node: Node, lock: Lock, done: Callable[[], None]) -> None:
+    def begin_for_node(
+        self,
+        node: Node,
+        lock: Lock,
+        done: Callable[[], None],
+        *,
+        why: str = "",
+        evidence: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         """Remove every server of `node`; its lock must stay held until `done` is called."""
         servers = self._servers_of(node, self._context.servers.last)
-        self._begin(node.id, node, servers, lock, done)
+        self._begin(node.id, node, servers, lock, done, why or f"node is {node.state.value}", evidence)
 
-    def begin_for_leak(self, server: Server, done: Callable[[], None]) -> None:
+    def begin_for_leak(
+        self, server: Server, done: Callable[[], None], *, why: str, evidence: Mapping[str, object]
+    ) -> None:
         """Remove a server that no node accounts for."""
         # Without a node id: its node may well be alive, with another attempt's server.
         node = Node(provider=self._context.name, external_id=server.id)
-        self._begin(server.id, node, [server.id], None, done)
+        self._begin(server.id, node, [server.id], None, done, why, evidence)
         self._removals[server.id].booted_from_volume = server.image_id is None
 
     def forget_all(self) -> None:
@@ -113,6 +131,7 @@ class Removals:
             except (Conflict, LockLost, RecordGone) as error:
                 log.warning("node %s was removed, but is not ours any more: %s", removal.node.id, error)
             self._removals.pop(key, None)
+            self._context.status.alarm(f"deletion of {key}", None)
         return due
 
     def _begin(
@@ -122,9 +141,28 @@ class Removals:
         server_ids: Iterable[str],
         lock: Lock | None,
         done: Callable[[], None],
+        why: str,
+        evidence: Mapping[str, object],
     ) -> None:
         now = self._context.clock.monotonic()
-        self._removals[key] = Removal(node, since=now, server_ids=server_ids, lock=lock, done=done)
+        self._removals[key] = Removal(
+            node, since=now, server_ids=server_ids, lock=lock, done=done, why=why, evidence=evidence
+        )
+
+    def _delete(self, removal: Removal, kind: str, thing: str, name: str, call: Callable[[], None]) -> None:
+        """Make the `call` that deletes something of it, if we may, and have it written down."""
+        node = removal.node
+        deletion = Deletion(
+            kind=kind,
+            id=thing,
+            name=name,
+            why=removal.why,
+            node=node.id or None,
+            request=node.allocated_to or None,
+            label=node.label or None,
+            evidence=removal.evidence,
+        )
+        self._context.delete(deletion, call, lock=removal.lock)
 
     def _fence(self, removal: Removal) -> None:
         """Raise LockLost unless we (still) have the right to delete what belongs to `removal`."""
@@ -165,6 +203,11 @@ class Removals:
         there = [d.server_id for d in removal.doomed.values() if not d.sightings]
         left = [f"server {server_id}" for server_id in there]
         left += [text for one in removal.leftovers or () if (text := str(one))]
+        key = removal.node.id or removal.node.external_id
+        text = f"{removal.whose} cannot be deleted, its quota stays taken"
+        if left:
+            text += f": {', '.join(left)}"
+        self._context.status.alarm(f"deletion of {key}", text)
         log.error(
             "%s: %s cannot be deleted for %.0f minutes, and goes on counting against the quota; left of it: %s",
             self._context.name,
@@ -241,7 +284,8 @@ class Removals:
             found = self._look_again(server_id) if unseen else unmarked
             if found is not None and found.volumes:
                 self._mark(found, removal.node)
-            context.cloud.delete_server(server_id)
+            delete = partial(context.cloud.delete_server, server_id)
+            self._delete(removal, "server", server_id, server.name if server else "", delete)
             return found
 
         context.jobs.run(context.parts.api, job, lambda outcome: self._asked(removal, server_id, outcome))
@@ -317,7 +361,7 @@ class Removals:
             Leftovers(
                 kind,
                 whose=removal.whose,
-                fence=lambda: self._fence(removal),
+                through=partial(self._delete, removal),
                 jobs=context.jobs,
                 executor=context.parts.api,
                 clock=context.clock,

@@ -6,12 +6,15 @@ Everything is judged in `policy.retire` and `policy.leaks`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from types import MappingProxyType
 
 from poolmgr.errors import BadRecord, LockBusy, RecordGone, StoreError
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.listings import Round
 from poolmgr.launcher.orphans import Orphans
+from poolmgr.launcher.reclaim import Reclaim, Suspect
 from poolmgr.launcher.removals import Removals
 from poolmgr.model.fleet import ProviderMode
 from poolmgr.model.node import GARBAGE_WHEN_UNLOCKED, Node, NodeState
@@ -30,9 +33,12 @@ DELETIONS_PER_CYCLE = 20
 class Retirement:
     """The deletions of one worker's nodes."""
 
-    def __init__(self, context: Context, removals: Removals, room_made: Callable[[], None]) -> None:
+    def __init__(
+        self, context: Context, removals: Removals, reclaim: Reclaim, room_made: Callable[[], None]
+    ) -> None:
         self._context = context
         self._removals = removals
+        self._reclaim = reclaim
         self._orphans = Orphans(context)
         self._room_made = room_made
         self._not_before: dict[str, float] = {}  # node id -> when to try again (someone had it locked)
@@ -75,7 +81,14 @@ class Retirement:
     def _draining(self) -> bool:
         return self._context.standing.mode is ProviderMode.DRAINING
 
-    def _delete(self, node: Node, states: Collection[NodeState], now: float) -> None:
+    def _delete(
+        self,
+        node: Node,
+        states: Collection[NodeState],
+        now: float,
+        why: str = "",
+        evidence: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         """Lock it, look again, and begin its removal if it is still in one of `states`."""
         context = self._context
         locked = self._lock(node, now)
@@ -95,7 +108,13 @@ class Retirement:
             context.store.unlock(lock)
             raise
         log.info("[node: %s] deleting (was %s)", node.id, node.state.value)
-        self._removals.begin_for_node(fresh, lock, lambda: self._gone(fresh, lock))
+        self._removals.begin_for_node(
+            fresh,
+            lock,
+            lambda: self._gone(fresh, lock),
+            why=why or f"node was {node.state.value}",
+            evidence=evidence,
+        )
 
     def _gone(self, node: Node, lock: Lock) -> None:
         self._context.store.delete_node(node, lock)
@@ -121,7 +140,7 @@ class Retirement:
             self._next_ageing = now + interval
             self._age(now)
         if self._losses.ready(now, interval):
-            self._retire_lost(now)
+            self._retire_lost()
         return min(self._next_ageing, self._losses.next)
 
     def _age(self, now: float) -> None:
@@ -144,20 +163,35 @@ class Retirement:
             ]
         for node, reason in aged:
             log.info("[node: %s] is too old: %s", node.id, reason)
-            self._delete(node, (node.state,), now)
+            self._delete(node, (node.state,), now, reason)
         for node in stillborn:
-            self._delete(node, (NodeState.INIT,), now)
+            self._delete(node, (NodeState.INIT,), now, "stillborn")
 
-    def _retire_lost(self, now: float) -> None:
-        """Free nodes without a server are for nobody; two listings must agree."""
+    def _retire_lost(self) -> None:
+        """Free nodes without a server are for nobody."""
         context, servers = self._context, self._context.servers.whole
         if servers is None:
             return
         with context.store.reading() as snapshot:
             lost = leaks.lost_nodes(servers, snapshot, context.name)
-            self._lost = leaks.sighted(self._lost, lost, servers.started_at)
-            confirmed = leaks.confirmed(self._lost, servers.started_at)
-            nodes = [node for node_id in confirmed if (node := snapshot.node(node_id)) is not None]
-        for node in nodes:
-            log.warning("[node: %s] its server %s is gone or broken", node.id, node.external_id)
-            self._delete(node, (NodeState.READY,), now)
+            blind = leaks.sees_nothing(servers, snapshot, context.name)
+            look = leaks.Look(
+                listed_at=servers.started_at,
+                viewed_at=context.clock.monotonic(),
+                session=context.session,
+            )
+            self._lost = leaks.sighted(self._lost, lost, look)
+            proved = leaks.confirmed(self._lost, context.session)
+            nodes = {one: node for one in proved if (node := snapshot.node(one)) is not None}
+        suspects = {
+            one: Suspect(evidence=proved[one], act=partial(self._retire, node, proved[one]))
+            for one, node in nodes.items()
+        }
+        self._reclaim.propose("nodes", suspects, blind=blind)
+
+    def _retire(self, node: Node, evidence: leaks.Evidence, why: str) -> None:
+        """Delete a node that has lost its server, if it is still free; the lock makes us read it again."""
+        context = self._context
+        log.warning("[node: %s] its server %s is gone or broken", node.id, node.external_id)
+        now = context.clock.monotonic()
+        self._delete(node, (NodeState.READY,), now, f"server lost, {why}", context.told(evidence))

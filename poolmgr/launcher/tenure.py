@@ -35,6 +35,17 @@ class StatusBoard:
         self._tenure = tenure
         self._wanted = tenure.status
         self._next = 0.0
+        self._alarms: dict[str, str] = {}
+
+    def alarm(self, topic: str, line: str | None) -> None:
+        """Have `line` among the alarms as long as nothing else is said on `topic`; None: nothing is wrong with it."""
+        before = dict(self._alarms)
+        if line is None:
+            self._alarms.pop(topic, None)
+        else:
+            self._alarms[topic] = line
+        if self._alarms != before:
+            self.set(alarms=tuple(self._alarms[topic] for topic in sorted(self._alarms)))
 
     def set(self, **changes: Any) -> None:
         """Let these fields of the `ProviderStatus` be so from now on."""

@@ -20,6 +20,7 @@ from poolmgr.launcher.jobs import Jobs
 from poolmgr.launcher.leaks import LeakSweep
 from poolmgr.launcher.orders import Orders
 from poolmgr.launcher.pools import PoolDesk
+from poolmgr.launcher.reclaim import Reclaim
 from poolmgr.launcher.removals import Removals
 from poolmgr.launcher.requests import HeldRequests
 from poolmgr.launcher.retirement import Retirement
@@ -54,8 +55,9 @@ class ProviderWorker:
         self._removals = Removals(self._context)
         self._pools: dict[str, PoolDesk] = {}
         self._requests = HeldRequests(self._context, self._removals, self._facts, self._pools)
-        self._retirement = Retirement(self._context, self._removals, self._facts.room_made)
-        self._leaks = LeakSweep(self._context, self._removals)
+        self._reclaim = Reclaim(self._context)
+        self._retirement = Retirement(self._context, self._removals, self._reclaim, self._facts.room_made)
+        self._leaks = LeakSweep(self._context, self._removals, self._reclaim)
         self._wanted_config = config
         self._draining = False
         self._let_go_by: float | None = None  # monotonic; None: it is not to be let go
@@ -143,6 +145,8 @@ class ProviderWorker:
             self._context.name,
         ):
             return
+        if change.kind is ChangeKind.SESSION:
+            self._context.disturbances += 1  # only here, and only the store's one thread calls this
         if not self._worker.wake.is_set():  # asking costs less than setting, and bursts are long
             self._worker.wake.set()
 
@@ -215,6 +219,7 @@ class ProviderWorker:
             launching = [launch.node.id for launch in self._requests.launches]
             dues.append(self._retirement.sweep(now))
             dues.append(self._leaks.sweep(now, launching))
+            dues.append(self._reclaim.judge(now))
             dues.append(context.marks.advance(now))
             rate = context.config.provider.rate
             dues += [

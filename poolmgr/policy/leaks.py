@@ -1,12 +1,14 @@
 """What no record accounts for: servers without a node, and what hung on servers whose node is gone (cloud.md 3.17).
 
 Only what names us as its owner is ours, and only complete listings are judged. One look is no proof: nodes come and go
-between a listing and the look at the records, so a thing has to be found in look after look for some time.
+between a listing and the look at the records. A proof are two complete listings that both began after the records were
+looked at, with a store that was there all the time; whoever deletes asks for the record itself right before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from poolmgr.model.node import NodeState
@@ -17,21 +19,60 @@ from poolmgr.policy.tuning import Tuning
 
 _Owned = TypeVar("_Owned", FloatingIp, Port, Volume)
 
-#: When each suspect was first found, in monotonic seconds; each look since then has found it again.
-Sightings = Mapping[str, float]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """One look at a complete listing and at the records. Monotonic seconds."""
+
+    listed_at: float  # when the listing began
+    viewed_at: float  # when the records were looked at, afterwards
+    session: tuple[int, int]  # changes when the connection to the store was away, however short
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What speaks for a thing belonging to nobody. Monotonic seconds.
+
+    The records were looked at first, and did not account for it; of the complete listings that began after that, and
+    have it, the first and the last are named. The store was there all the time: `session` was the same at each look.
+    """
+
+    viewed_at: float
+    session: tuple[int, int]
+    listings: tuple[float, ...] = ()
+
+    def holds(self, session: tuple[int, int], *, apart: float = 0.0) -> bool:
+        """Whether it is a proof now: two listings, the last `apart` seconds or more after the first look."""
+        if session != self.session or len(self.listings) < 2:
+            return False
+        return self.listings[-1] - self.viewed_at >= apart
+
+
+#: What speaks against each suspect; each look since its evidence began has found it again.
+Sightings = Mapping[str, Evidence]
 
 #: In these the cloud has done all it will do for us; a soft-deleted server is reclaimed in its own time.
 _DELETED = frozenset({ServerStatus.DELETED, ServerStatus.SOFT_DELETED})
 
 
-def sighted(before: Sightings, found: Collection[str], at: float) -> Sightings:
-    """The sightings after a look that began at `at` and found these ids."""
-    return {thing: before.get(thing, at) for thing in found}
+def sighted(before: Sightings, found: Collection[str], look: Look) -> Sightings:
+    """The sightings after a look that found these ids."""
+    return {thing: _seen(before.get(thing), look) for thing in found}
 
 
-def confirmed(sightings: Sightings, at: float, *, apart: float = 0.0) -> frozenset[str]:
-    """Those found by at least two looks, the first of them `apart` seconds or more before the one at `at`."""
-    return frozenset(thing for thing, first in sightings.items() if first < at and at - first >= apart)
+def _seen(before: Evidence | None, look: Look) -> Evidence:
+    if before is None or before.session != look.session:
+        return Evidence(viewed_at=look.viewed_at, session=look.session)
+    if look.listed_at <= (before.listings[-1] if before.listings else before.viewed_at):
+        return before  # it began before the records were looked at, or was counted already
+    return replace(before, listings=(*before.listings[:1], look.listed_at))
+
+
+def confirmed(
+    sightings: Sightings, session: tuple[int, int], *, apart: float = 0.0
+) -> Mapping[str, Evidence]:
+    """Those that are proved by now, with the evidence."""
+    return {thing: seen for thing, seen in sightings.items() if seen.holds(session, apart=apart)}
 
 
 # Servers
@@ -78,6 +119,17 @@ def old_enough(server: Server, *, seen_for: float, time: float, tuning: Tuning) 
     if server.created_at is None:
         return True
     return max(time - server.created_at, seen_for) >= tuning.leak_age
+
+
+def sees_nothing(listing: Listing[Server], snapshot: Snapshot, provider: str) -> bool:
+    """Whether `listing` has none of the servers that two or more nodes of the provider name.
+
+    All of them gone at once is rarer than a list that does not tell the truth: of another project, or of a cloud whose
+    database was lost.
+    """
+    named = [node.external_id for node in snapshot.nodes_of(provider) if isinstance(node.external_id, str)]
+    named = [server_id for server_id in named if server_id]
+    return len(named) > 1 and not any(server_id in listing.items for server_id in named)
 
 
 def lost_nodes(listing: Listing[Server], snapshot: Snapshot, provider: str) -> frozenset[str]:

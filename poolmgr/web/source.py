@@ -7,6 +7,7 @@ from typing import Protocol
 
 from poolmgr.config.settings import Settings
 from poolmgr.observe.board import Board
+from poolmgr.observe.ledger import Ledger
 from poolmgr.store.api import Store
 
 
@@ -31,6 +32,10 @@ class Source(Protocol):
     @property
     def board(self) -> Board:
         """What was told of this daemon as numbers."""
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """Where this daemon writes down what it deletes; None: nowhere."""
 
     @property
     def url(self) -> str | None:

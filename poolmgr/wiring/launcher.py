@@ -17,6 +17,7 @@ from poolmgr.launcher.context import Parts, ProviderParts
 from poolmgr.launcher.fleet import Fleet, Names
 from poolmgr.launcher.static.context import StaticParts
 from poolmgr.observe.board import Board
+from poolmgr.observe.ledger import Ledger
 from poolmgr.observe.stats import Stats, stats_from
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import SystemClock
@@ -80,6 +81,7 @@ class LauncherDaemon:
         self._fleet: Fleet | None = None
         self._stats: Stats | None = None
         self._board = Board()  # what /metrics shows
+        self._ledger = Ledger(self._clock)
         self._webapp = webapp
         self._web: WebServer | None = None
         self._settings = Settings()
@@ -99,6 +101,7 @@ class LauncherDaemon:
         Raises ConfigError. Waits for a ZooKeeper that is away.
         """
         settings = self._settings = self._configuration.read()
+        self._ledger.follow(settings.ledger)
         self._restart_keys = RestartKeys(settings, RESTART_KEYS)
         self._stats = stats_from(
             self._environ, escape_all=settings.statsd_escape, clock=self._clock, sinks=[self._board]
@@ -163,6 +166,7 @@ class LauncherDaemon:
                 assert self._store is not None  # the fleet has it
                 follow_zookeeper(self._store, self._settings, settings)
                 self._settings = settings
+                self._ledger.follow(settings.ledger)
                 self._fleet.apply(settings)
                 log.info("configuration loaded from %s", self._configuration.path)
                 self._restart_keys.look(settings)
@@ -196,6 +200,7 @@ class LauncherDaemon:
             ready=self.ready,
             live=self.live,
             board=self._board,
+            ledger=self._ledger,
         )
         place = self._settings.webapp
         return serve_web(source, self._clock, place, fqdn=socket.getfqdn(), setting="webapp")
@@ -246,6 +251,7 @@ class LauncherDaemon:
                     pool_size=tuning.api_threads + 2,
                 ),
                 api=ThreadExecutor(f"api-{provider.name}", tuning.api_threads),
+                ledger=self._ledger,
                 probes=self._probes(provider, tuning.probe_threads),
                 **self._common_parts(),
             )

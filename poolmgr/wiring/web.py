@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from poolmgr.config.settings import Settings, WebApp
 from poolmgr.errors import ConfigError
 from poolmgr.observe.board import Board
+from poolmgr.observe.ledger import Ledger
 from poolmgr.runtime.clock import Clock
 from poolmgr.store.api import Store
 
@@ -34,6 +35,7 @@ class DaemonSource:
     ready: Callable[[], str | None]
     live: Callable[[], str | None]
     board: Board
+    ledger: Ledger | None = None
     builds: bool = False  # whether there are build logs and manifests
     url: str | None = None
 

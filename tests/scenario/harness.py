@@ -33,6 +33,7 @@ from poolmgr.launcher.workers import Workers
 from poolmgr.model.fleet import Peer
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest, RequestState
+from poolmgr.observe.ledger import Ledger
 from poolmgr.observe.stats import NullStats
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.executor import Executor
@@ -119,6 +120,7 @@ STORE_ACTS = (
     "update_peer",
     "lock_provider",
     "save_provider_status",
+    "use_approval",
 )
 
 
@@ -180,6 +182,7 @@ class Process:
         store: Any = Fused(self.memory, self.fuse, STORE_ACTS)
         self.store = store
         self.claims = Claims()
+        self.ledger = Ledger(site.clock)
         ids = (f"{n:032x}" for n in itertools.count(site.next_process() << 64))
         self.new_id = lambda: next(ids)
         self.deployment = store.deployment()
@@ -248,6 +251,7 @@ class Process:
                 hostname="host",
                 fqdn="host.example.org",
                 claims=self.claims,
+                ledger=self.ledger,
             )
 
         return one.rate, make

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.server import FloatingIp, Owner, Port, Server, ServerStatus, Volume
 from poolmgr.policy.leaks import (
+    Look,
+    Sightings,
     confirmed,
     deletable_volumes,
     idle_floating_ips,
@@ -18,6 +20,7 @@ from poolmgr.policy.leaks import (
     lost_nodes,
     of_dead_nodes,
     old_enough,
+    sees_nothing,
     sighted,
 )
 from poolmgr.policy.retire import servers_of
@@ -37,11 +40,19 @@ def floating(owner: Owner | None, port_id: str | None = None) -> FloatingIp:
 # Sightings
 
 
-def looks(*found: set[str], every: float = 10.0) -> dict[str, float]:
+SESSION = (1, 0)
+
+
+def look(at: float, session: tuple[int, int] = SESSION) -> Look:
+    """One whose listing began at `at`, and was looked at a second later."""
+    return Look(listed_at=at, viewed_at=at + 1.0, session=session)
+
+
+def looks(*found: set[str], every: float = 10.0) -> Sightings:
     """The sightings after looks at 10, 20, 30..."""
-    seen: dict[str, float] = {}
+    seen: Sightings = {}
     for n, ids in enumerate(found, start=1):
-        seen = dict(sighted(seen, ids, n * every))
+        seen = sighted(seen, ids, look(n * every))
     return seen
 
 
@@ -49,21 +60,36 @@ def looks(*found: set[str], every: float = 10.0) -> dict[str, float]:
     ("found", "apart", "ids"),
     [
         ([], 0.0, set()),
-        ([{"a"}], 0.0, set()),  # one look is no proof
-        ([{"a"}, {"a", "b"}], 0.0, {"a"}),
-        ([{"a"}, set(), {"a"}], 0.0, set()),  # it was not there all the time
-        ([{"a"}, {"a"}, {"a"}], 20.0, {"a"}),
-        ([{"a"}, {"a"}, {"a"}], 20.1, set()),
-        ([{"a"}, set(), {"a"}, {"a"}], 20.0, set()),
+        ([{"a"}], 0.0, set()),
+        ([{"a"}, {"a"}], 0.0, set()),  # only one of the listings began after the records were looked at
+        ([{"a"}, {"a", "b"}, {"a", "b"}], 0.0, {"a"}),
+        ([{"a"}, {"a"}, set(), {"a"}, {"a"}], 0.0, set()),  # it was not there all the time
+        ([{"a"}, {"a"}, {"a"}], 19.0, {"a"}),
+        ([{"a"}, {"a"}, {"a"}], 19.1, set()),
+        ([{"a"}, set(), {"a"}, {"a"}, {"a"}], 20.0, set()),
     ],
 )
-def test_what_is_found_often_and_long_enough_is_confirmed(found, apart, ids):
-    assert confirmed(looks(*found), len(found) * 10.0, apart=apart) == ids
+def test_what_two_listings_after_the_look_at_the_records_have_is_proved(found, apart, ids):
+    assert set(confirmed(looks(*found), SESSION, apart=apart)) == ids
 
 
-def test_the_same_listing_judged_twice_is_one_look():
-    seen = sighted(sighted({}, {"a"}, 10.0), {"a"}, 10.0)
-    assert confirmed(seen, 10.0) == set()
+def test_a_listing_counts_once_and_only_if_it_began_after_the_records_were_looked_at():
+    seen = sighted({}, {"a"}, Look(listed_at=10.0, viewed_at=25.0, session=SESSION))
+    for at in (10.0, 20.0, 25.0, 30.0, 30.0):
+        seen = sighted(seen, {"a"}, look(at))
+        assert not confirmed(seen, SESSION)
+    seen = sighted(seen, {"a"}, look(40.0))
+    assert confirmed(seen, SESSION)["a"].listings == (30.0, 40.0)
+
+
+def test_a_store_that_was_away_in_between_or_since_disproves_everything():
+    seen = looks({"a"}, {"a"}, {"a"})
+    for session in ((2, 0), (1, 1)):
+        assert not confirmed(seen, session)
+        again = sighted(seen, {"a"}, look(40.0, session))
+        again = sighted(again, {"a"}, look(50.0, session))
+        assert not confirmed(again, session)
+        assert confirmed(sighted(again, {"a"}, look(60.0, session)), session)
 
 
 # Leaked servers
@@ -132,6 +158,22 @@ def test_only_what_has_been_there_for_a_while_is_leaked(created_at, seen_for, ol
 
 
 # Lost nodes
+
+
+@pytest.mark.parametrize(
+    ("nodes", "seen", "blind"),
+    [
+        ([], [], False),
+        (["s-1"], [], False),  # one server may be gone
+        (["s-1", "s-2"], [], True),
+        (["s-1", "s-2"], ["s-9"], True),  # a list of somebody else's project
+        (["s-1", "s-2"], ["s-2"], False),
+        (["s-1", None, ""], [], False),  # being made
+    ],
+)
+def test_a_list_without_one_of_several_servers_tells_of_something_else(nodes, seen, blind):
+    snapshot = snapshot_of(*(ready(str(n), external_id=one) for n, one in enumerate(nodes)))
+    assert sees_nothing(listing(*map(server, seen)), snapshot, "north") is blind
 
 
 @pytest.mark.parametrize(
