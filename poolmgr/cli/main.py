@@ -19,10 +19,12 @@ from poolmgr.cli import (
     delete,
     hold,
     info,
+    ledger,
     list_nodes,
     list_requests,
     logs,
     provider,
+    reclaim,
     request,
     simcloud,
 )
@@ -44,7 +46,7 @@ from poolmgr.cli.image import (
 )
 from poolmgr.errors import PoolmgrError
 
-NODE_COMMANDS = (list_nodes, list_requests, info, hold, delete, request, provider)
+NODE_COMMANDS = (list_nodes, list_requests, info, hold, delete, request, provider, reclaim, ledger)
 IMAGE_COMMANDS = (
     list_builds,
     list_uploads,

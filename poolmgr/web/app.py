@@ -58,6 +58,7 @@ class WebApp:
                 Route("/ready", self._ready),
                 Route("/live", self._live),
                 Route("/metrics", self._metrics),
+                Route("/ledger", self._ledger),
                 Route("/build-log/{name}", self._build_log),
                 Route("/manifest/{name}", self._manifest),
             ],
@@ -134,6 +135,16 @@ class WebApp:
                 return list(whole_families(snapshot, now))
         except StoreUnavailable:
             return []
+
+    # Deletions
+
+    def _ledger(self, _request: Request) -> Response:
+        """What this daemon has deleted lately; also without the store."""
+        ledger = self._source.ledger
+        if ledger is None:
+            raise HTTPException(404, "this daemon keeps no ledger: ask a launcher")
+        body = json.dumps(ledger.last(), default=str)
+        return Response(body, headers={"Cache-Control": "no-store", "Content-Type": "application/json"})
 
     # Logs and manifests of builds
 
