@@ -1,5 +1,6 @@
 """The commands against a real ZooKeeper; those that take signals in processes of their own."""
 
+import io
 import json
 import signal
 import subprocess
@@ -12,10 +13,12 @@ from poolmgr.cli import main
 from poolmgr.config.load import load
 from poolmgr.errors import RecordGone
 from poolmgr.model.cloud_image import ImageOwner
-from poolmgr.model.fleet import ProviderMode
+from poolmgr.model.fleet import ProviderMode, ProviderStatus
 from poolmgr.model.image import Build, BuildState, Upload, UploadState
 from poolmgr.model.node import Node, NodeState
 from poolmgr.model.request import NodeRequest
+from poolmgr.observe.ledger import Deletion, Ledger
+from poolmgr.runtime.clock import SystemClock
 from poolmgr.simcloud.faults import Fault, FaultKind
 from poolmgr.simcloud.images import NewImage
 from poolmgr.simcloud.server import running
@@ -517,3 +520,61 @@ def test_alien_images_of_a_cloud_are_found_and_deleted(image_place, tmp_path, mo
         place.run("alien-image-list", "north", "--delete", "--yes")
         left = json.loads(place.run("alien-image-list", "--json")[0])
         assert [row["name"] for row in left] == ["other's"]
+
+
+def hold_back(place, held):
+    lock = place.store.lock_provider("north")
+    status = ProviderStatus(provider="north", held_back=held, held_since=time.time() - 65 if held else None)
+    place.store.save_provider_status(status, lock)
+    place.store.unlock(lock)
+
+
+def approval_of(place):
+    with place.store.reading() as snapshot:
+        return snapshot.approval("north")
+
+
+def test_what_is_held_back_is_shown_and_approved(place):
+    assert place.run("reclaim") == ("nothing is held back\n", "")
+    hold_back(place, {"instances": 9, "ports": 4})
+    output = place.run("reclaim")[0]
+    assert output == "provider north: 13 held back, since 00:00:01:05: 9 instances, 4 ports\n"
+    (row,) = json.loads(place.run("reclaim", "--json")[0])
+    assert row["held_back"] == {"instances": 9, "ports": 4}
+    output, errors = place.run("reclaim", "--approve", "north", "--yes")
+    assert output == "approved: up to 13 deletions for provider north\n"
+    assert "9 instances, 4 ports" in errors
+    eventually(lambda: approval_of(place) is not None)
+    assert approval_of(place).up_to == 13
+    assert "@" in approval_of(place).by
+
+
+def test_an_approval_has_to_be_confirmed_and_to_mean_something(place, monkeypatch):
+    errors = place.run("reclaim", "--approve", "north", "--yes", code=1)[1]
+    assert "nothing is held back for provider north" in errors
+    hold_back(place, {"nodes": 3})
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    errors = place.run("reclaim", "--approve", "north", code=1)[1]
+    assert "3 things of north will be deleted. Type 3 or yes" in errors
+    assert "nobody answered" in errors
+    errors = place.run("reclaim", "--approve", "nroth", "--yes", code=1)[1]
+    assert "did you mean north?" in errors
+    assert approval_of(place) is None
+
+
+def test_the_ledger_is_read_from_its_file(place, tmp_path):
+    errors = place.run("ledger", code=1)[1]
+    assert "names no ledger file" in errors
+    path = tmp_path / "ledger.jsonl"
+    with place.config.open("a") as config:
+        config.write(f"ledger: {path}\n")
+    assert place.run("ledger") == ("", "")
+    ledger = Ledger(SystemClock(), str(path))
+    for kind, node in (("server", "7"), ("port", "8")):
+        thing = Deletion(kind=kind, id=f"{kind}-1", why="node was used", provider="north", node=node)
+        ledger.delete(thing, lambda: None)
+    assert len(place.run("ledger", "--json")[0].splitlines()) == 4
+    first, second = place.run("ledger", "--node", "7", "--kind", "server", "--since", "1h")[0].splitlines()
+    assert first.endswith("north  server server-1  node 7  node was used")
+    assert second.endswith("-> accepted")
+    assert place.run("ledger", "--provider", "south")[0] == ""
