@@ -77,10 +77,7 @@ class Reclaim:
         if now < self._judge_at and not (self._held and self._approval() is not None):
             return self._judge_at
         self._judge_at = now + interval
-        if found:
-            self._seen_at = now
-        if found or now - self._seen_at >= _ABSENT_SWEEPS * interval:
-            self._decide(now, found)
+        self._decide(now, found)
         return self._judge_at
 
     def _found(self, now: float) -> dict[Key, Suspect]:
@@ -103,6 +100,11 @@ class Reclaim:
         }
         # What was deleted before and is still there was judged then.
         new = [key for key in found if key not in self._past]
+        if new:
+            self._seen_at = now
+        elif self._held and now - self._seen_at < _ABSENT_SWEEPS * context.tuning.sweep_interval:
+            self._delete(found, now, fuse.Why.HELD)  # those that went before, and are still there
+            return
         recent = sum(now - past.at < fuse.WINDOW and not past.approved for past in self._past.values())
         with context.store.reading() as snapshot:
             nodes = len(snapshot.nodes_of(context.name))
