@@ -16,6 +16,7 @@ from poolmgr.launcher.deletion import Deletion
 from poolmgr.launcher.jobs import Jobs
 from poolmgr.launcher.tenure import Tenure
 from poolmgr.model.node import Node
+from poolmgr.observe.ledger import Ledger
 from poolmgr.observe.stats import NullStats
 from poolmgr.policy.tuning import Tuning
 from poolmgr.runtime.clock import Clock
@@ -123,6 +124,7 @@ class NodeDeleter:
             hostname=hostname,
             fqdn=hostname,
             claims=Claims(),
+            ledger=Ledger(self._clock, self._settings.ledger),
         )
         config = Config(provider=self._provider, labels=self._settings.labels)
         return Context(parts, config, Tuning(), jobs, tenure)
