@@ -247,6 +247,9 @@ class Place:
             self._sim.kill()
         for server in self.zookeepers.values():
             server.kill()
+        for launcher in self.launchers.values():
+            for proxy in (*launcher.zookeeper, launcher.clouds):
+                proxy.close()
         self._loop.close()
 
     def tend(self) -> None:

@@ -34,9 +34,16 @@ class Loop:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10.0)
 
     def close(self) -> None:
+        self.run(self._end_all())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5.0)
         self.loop.close()
+
+    async def _end_all(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 class Proxy:
