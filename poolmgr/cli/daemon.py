@@ -192,7 +192,9 @@ class _Run:
         clean = False
         try:
             self._start(daemon)
-            self._stopping.wait()
+            # A signal that comes just before a wait, or that goes to another thread, is seen only after the wait.
+            while not self._stopping.wait(1.0):
+                pass
         finally:
             clean = daemon.stop(self._args.stop_timeout)
             self._deadline.stop()
