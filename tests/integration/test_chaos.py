@@ -23,7 +23,7 @@ PROCESSES = frozenset(
     }
 )  # fmt: skip
 #: Time for most kinds of faults once.
-SECONDS = 30.0
+SECONDS = 45.0
 
 
 @pytest.mark.parametrize(("seed", "faults"), [(1, PROCESSES), (1, frozenset(Fault) - PROCESSES)])
@@ -36,7 +36,7 @@ def test_every_promise_is_kept(tmp_path, seed, faults):
         zookeepers=[f"zookeeper{n}" for n in (1, 2, 3)],
         clouds=[cloud.name for cloud in place.plan.clouds],
         faults=faults,
-        pause=1.5,
+        pause=2.0,
     )
     run = Run(place, plan, SECONDS, seed, 3.0, 20, print)
     try:
