@@ -203,9 +203,7 @@ class ProviderWorker:
         dues.append(self._adoption.run(now))
         if not self._draining:
             dues.append(self._assignment.run(now))
-            for (
-                desk
-            ) in self._pools.values():  # after the pass, which may have found that a request has to wait here
+            for desk in self._pools.values():  # after the pass: it may have found that a request waits here
                 desk.publish(now)
         dues.append(context.status.publish(now))
         first = {pool: (one, one.labels) for pool, one in self._assignment.waiting.items()}

@@ -65,9 +65,7 @@ class View:
     seen_since: Mapping[str, float] = field(default_factory=dict)  # by `Peer.id`
     free_since: Mapping[str, float] = field(default_factory=dict)  # by provider
     moving: Collection[str] = ()  # of ours, those that are being handed over
-    refused: Collection[
-        tuple[str, str]
-    ] = ()  # (provider, `Peer.id`) that did not take it when it was handed over
+    refused: Collection[tuple[str, str]] = ()  # (provider, `Peer.id`): did not take what was handed over
 
 
 def verdicts(view: View, now: float, tuning: Tuning) -> dict[str, Verdict]:
