@@ -81,6 +81,10 @@ class Owner:
             deployment is None or self.deployment is None or self.deployment == deployment
         )
 
+    def made_by(self, provider: str, deployment: str) -> bool:
+        """Whether `provider` of installation `deployment` made it, beyond doubt: the proof that it may be deleted."""
+        return (self.provider, self.deployment) == (provider, deployment)
+
     def _identity(self) -> tuple[str, str, str]:
         return self.deployment or "", self.provider, self.node_id
 

@@ -89,21 +89,21 @@ def leaked_servers(
     """Ids of our servers that no node accounts for. `in_hand`: ids of nodes this process is working on.
 
     A server is leaked when its node is unknown, or known with another server's id (an attempt whose create
-    call was answered too late). A node that is there but cannot be read accounts for its servers.
+    call was answered too late). A node that is there but cannot be read accounts for its servers. What Nodepool made
+    names no deployment, so nothing tells it from another Nodepool's: its own launchers look for it.
     """
     if not listing.complete:
         return frozenset()
     leaked = set()
     for server in listing.items.values():
         owner = server.owner
-        if owner is None or not owner.belongs_to(provider, deployment) or owner.node_id in in_hand:
+        if owner is None or not owner.made_by(provider, deployment) or owner.node_id in in_hand:
             continue
         if server.status in _DELETED or snapshot.node_unreadable(owner.node_id):
             continue
         node = snapshot.node(owner.node_id)
         unknown = node is None or node.provider != provider
-        # Nodepool's own servers name no deployment, and it records the id only after the server is there.
-        stray = node is not None and owner.deployment and node.external_id not in (None, "", server.id)
+        stray = node is not None and node.external_id not in (None, "", server.id)
         if unknown or stray:
             leaked.add(server.id)
     return frozenset(leaked)

@@ -95,7 +95,7 @@ def servers_of(node: Node, provider: str, servers: Iterable[Server], *, deployme
     found = {node.external_id} if isinstance(node.external_id, str) and node.external_id else set()
     for server in servers:
         owner = server.owner
-        if owner and owner.node_id == node.id and owner.belongs_to(provider, deployment):
+        if owner and owner.node_id == node.id and owner.made_by(provider, deployment):
             found.add(server.id)
     return frozenset(found)
 

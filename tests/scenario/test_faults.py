@@ -196,6 +196,9 @@ def test_foreign_servers_and_floating_ips_are_never_touched() -> None:
                 "nodepool_node_id": "0000000001",
                 "poolmgr_deployment": "other",
             },
+            # Of a Nodepool with another ZooKeeper, where providers are called the same; node 0 is the first here too.
+            {"nodepool_provider_name": "one", "nodepool_node_id": "0000000000", "nodepool_pool_name": "main"},
+            {"nodepool_provider_name": "one", "nodepool_node_id": "0000999999", "nodepool_pool_name": "main"},
         ]
         foreign = {
             cloud.compute.put_foreign(name=f"np{n:010d}", metadata=look, networks=[]).id
@@ -216,6 +219,7 @@ def test_a_server_of_ours_without_a_node_is_deleted_and_counted() -> None:
         "nodepool_provider_name": "one",
         "nodepool_node_id": "0000999999",
         "nodepool_pool_name": "main",
+        "poolmgr_deployment": site.client.deployment(),
     }
     with cloud.lock:
         cloud.compute.put_foreign(name="np0000999999", metadata=metadata, networks=[])
