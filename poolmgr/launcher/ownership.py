@@ -218,7 +218,11 @@ class Ownership:
             lock = store.lock_provider(name)
         except LockBusy:
             return
-        tenure = Tenure(name, lock, owner=self.id, hostname=self._peer.hostname, since=self._clock.time())
+        with store.reading() as snapshot:
+            before = snapshot.provider_status(name)
+        tenure = Tenure(
+            name, lock, owner=self.id, hostname=self._peer.hostname, since=self._clock.time(), before=before
+        )
         try:
             tenure.status = store.save_provider_status(tenure.status, lock)
         except LockLost:

@@ -54,9 +54,10 @@ class Reclaim:
         self._blind = False
         self._past: dict[Key, _Past] = {}
         self._judge_at: float | None = None  # None: nothing is proposed
-        self._held: Mapping[str, int] = {}
-        self._held_since: float | None = None
-        self._seen_at = 0.0  # when there was something to hold back
+        told = context.tenure.status  # what a former owner held back waits for an operator still
+        self._held: Mapping[str, int] = told.held_back
+        self._held_since = told.held_since
+        self._seen_at = context.clock.monotonic()  # when there was something to hold back
 
     def propose(self, kind: str, suspects: Mapping[str, Suspect], *, blind: bool | None = None) -> None:
         """These, and no others of the kind, are proved to be nobody's now. `blind`: see `leaks.sees_nothing`."""

@@ -15,11 +15,30 @@ PUBLISH_INTERVAL = 1.0
 class Tenure:
     """`lock`: that of `Store.lock_provider`. Whoever acts for the provider asks first whether this is `valid`."""
 
-    def __init__(self, provider: str, lock: Lock, *, owner: str, hostname: str, since: float) -> None:
-        """`owner`: our `Peer.id`. `since`: epoch seconds."""
+    def __init__(
+        self,
+        provider: str,
+        lock: Lock,
+        *,
+        owner: str,
+        hostname: str,
+        since: float,
+        before: ProviderStatus | None = None,
+    ) -> None:
+        """`owner`: our `Peer.id`. `since`: epoch seconds. `before`: what the last owner told, if there was one.
+
+        What the fuse has held back stays held, whoever owns the provider.
+        """
         self.provider = provider
         self.lock = lock
-        self.status = ProviderStatus(provider=provider, owner=owner, hostname=hostname, since=since)
+        self.status = ProviderStatus(
+            provider=provider,
+            owner=owner,
+            hostname=hostname,
+            since=since,
+            held_back=before.held_back if before else {},
+            held_since=before.held_since if before else None,
+        )
 
     @property
     def valid(self) -> bool:

@@ -119,6 +119,23 @@ def test_what_is_held_stays_held_by_the_next_owner() -> None:
     assert site.count("servers") == 11
 
 
+def test_what_is_held_stays_held_by_the_next_owner_however_few_they_are() -> None:
+    site = site_of(reclaim_fuse=4)
+    first = site.start()
+    for _ in range(3):  # four go, and two are too many within the hour
+        leak(site, 2)
+        site.run(seconds=100)
+    assert held(site) == {"instances": 2}
+    first.die()
+    site.start()
+    site.run(seconds=300)
+    assert site.count("servers") == 2, "two alone would be below the fuse"
+    assert held(site) == {"instances": 2}
+    approve(site, 2)
+    assert site.run(site.is_clean, seconds=120), site.left()
+    assert site.run(lambda: held(site) == {}, seconds=60)
+
+
 def test_an_empty_list_retires_no_nodes() -> None:
     site = site_of()
     site.start()
