@@ -106,8 +106,11 @@ class Cloud(Protocol):
     def get_server(self, server_id: str) -> Server:
         """One server, with its fault. Raises NotFound."""
 
-    def delete_server(self, server_id: str) -> None:
-        """Ask for deletion; returns when the cloud accepted. NotFound is success. Raises Rejected on 409."""
+    def delete_server(self, server_id: str, *, force: bool = False) -> None:
+        """Ask for deletion; returns when the cloud accepted. NotFound is success. Raises Rejected on 409.
+
+        `force`: whatever its state, where the cloud lets us; else as usual.
+        """
 
     def console(self, server_id: str) -> str:
         """The last 2,000 lines of its console, "" if the cloud has none (yet)."""
@@ -141,8 +144,11 @@ class Cloud(Protocol):
         Raises NotFound, Rejected.
         """
 
-    def delete_volume(self, volume_id: str) -> None:
-        """NotFound is success. Raises Rejected while it is attached."""
+    def delete_volume(self, volume_id: str, *, force: bool = False) -> None:
+        """NotFound is success. Raises Rejected while it is attached.
+
+        `force`: whatever its state, if nothing has it and where the cloud lets us; else as usual.
+        """
 
 
 class Prober(Protocol):

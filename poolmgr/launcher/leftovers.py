@@ -32,6 +32,8 @@ class Kind(Generic[T]):
     listing: SharedListing[T]
     left: Callable[[Listing[T]], Mapping[str, bool]]
     delete: Callable[[str], None]
+    force: Callable[[str], None] | None = None  # deletes what nothing else helps with, if `may_force` says so
+    may_force: Callable[[T], bool] = lambda _: False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +41,7 @@ class _Trial:
     """The deletions of one thing so far. Monotonic seconds."""
 
     tries: int = 0
+    forbidden_since: float | None = None  # its state has not allowed a deletion
     not_before: float = 0.0
     busy: bool = False
 
@@ -51,7 +54,7 @@ class Leftovers(Generic[T]):
         kind: Kind[T],
         *,
         whose: str,
-        through: Callable[[str, str, str, Callable[[], None]], None],
+        through: Callable[[str, str, str, Callable[[], None], str], None],
         jobs: Jobs,
         executor: Executor,
         clock: Clock,
@@ -59,8 +62,8 @@ class Leftovers(Generic[T]):
     ) -> None:
         """`whose`: for the log.
 
-        `through(kind, id, name, call)` makes the call that deletes, and raises instead when
-        the caller has lost the right to.
+        `through(kind, id, name, call, how)` makes the call that deletes, and raises instead when the caller has lost
+        the right to. `how`: what is special about it, or "".
         """
         self._kind = kind
         self._whose = whose
@@ -94,12 +97,12 @@ class Leftovers(Generic[T]):
         if listing is None:
             return float("inf")
         if listing is not self._judged:
-            self._judged, self._left = listing, self._kind.left(listing)
+            self._judge(listing, now)
         if not self._left:
             return None
-        due = [one for one, allowed in self._left.items() if allowed and self._trial(one).not_before <= now]
+        due = [one for one in self._left if self._is_due(one, now)]
         for thing in due:
-            self._delete(thing)
+            self._delete(thing, self._by_force(thing, now))
         if due:
             return float("inf")
         tuning = self._tuning
@@ -112,10 +115,41 @@ class Leftovers(Generic[T]):
     def _trial(self, thing: str) -> _Trial:
         return self._trials.get(thing, _Trial())
 
-    def _delete(self, thing: str) -> None:
+    def _judge(self, listing: Listing[T], now: float) -> None:
+        self._judged, self._left = listing, self._kind.left(listing)
+        for thing, allowed in self._left.items():
+            trial = self._trial(thing)
+            since = None if allowed else now if trial.forbidden_since is None else trial.forbidden_since
+            self._trials[thing] = replace(trial, forbidden_since=since)
+
+    def _is_due(self, thing: str, now: float) -> bool:
+        allowed = self._left[thing] or bool(self._by_force(thing, now))
+        return allowed and self._trial(thing).not_before <= now
+
+    def _by_force(self, thing: str, now: float) -> str:
+        """Why `thing` should be deleted by force; "" if it should not."""
+        trial, tuning = self._trial(thing), self._tuning
+        item = self._judged.items.get(thing) if self._judged else None
+        if self._kind.force is None or item is None or not self._kind.may_force(item):
+            return ""
+        if trial.forbidden_since is not None:
+            long = now - trial.forbidden_since
+            return (
+                f"by force after {long:.0f} s in a state that forbids it otherwise"
+                if long >= tuning.force_patience
+                else ""
+            )
+        if trial.tries < tuning.leftover_tries:
+            return ""
+        return f"by force after {trial.tries} deletions without effect"
+
+    def _delete(self, thing: str, force: str) -> None:
         trial = self._trial(thing)
         kind = self._kind.name
-        if trial.tries == self._tuning.leftover_tries:
+        call = self._kind.force if force and self._kind.force is not None else self._kind.delete
+        if force:
+            log.warning("%s %s of %s is still there: it is deleted %s", kind, thing, self._whose, force)
+        elif trial.tries == self._tuning.leftover_tries:
             log.warning(
                 "%s %s of %s is still there after %d deletions", kind, thing, self._whose, trial.tries
             )
@@ -125,16 +159,17 @@ class Leftovers(Generic[T]):
 
         def job() -> None:
             name = kind.replace(" ", "-").lower()
-            self._through(name, thing, "", partial(self._kind.delete, thing))
+            self._through(name, thing, "", partial(call, thing), force)
 
         self._jobs.run(self._executor, job, lambda outcome: self._deleted(thing, outcome))
 
     def _deleted(self, thing: str, outcome: Outcome[None]) -> None:
         """The listing that comes next decides."""
         now, tuning = self._clock.monotonic(), self._tuning
-        tries = self._trial(thing).tries + 1
+        trial = self._trial(thing)
+        tries = trial.tries + 1
         pause = doubling(tuning.leftover_retry, tries - 1, tuning.delete_reissue_max)
-        self._trials[thing] = _Trial(tries=tries, not_before=now + pause)
+        self._trials[thing] = replace(trial, tries=tries, not_before=now + pause, busy=False)
         self._after = self._look_at = now
         if outcome.error is not None:
             log.warning("cannot delete %s %s: %s", self._kind.name, thing, outcome.error)

@@ -14,7 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from poolmgr.errors import CloudError, Conflict, LockLost, NotFound, RecordGone
+from poolmgr.errors import CloudError, Conflict, LockLost, NotFound, RecordGone, Rejected
 from poolmgr.launcher.context import Context
 from poolmgr.launcher.jobs import Outcome
 from poolmgr.launcher.leftovers import Kind, Leftovers
@@ -149,14 +149,16 @@ class Removals:
             node, since=now, server_ids=server_ids, lock=lock, done=done, why=why, evidence=evidence
         )
 
-    def _delete(self, removal: Removal, kind: str, thing: str, name: str, call: Callable[[], None]) -> None:
-        """Make the `call` that deletes something of it, if we may, and have it written down."""
+    def _delete(
+        self, removal: Removal, kind: str, thing: str, name: str, call: Callable[[], None], how: str = ""
+    ) -> None:
+        """Make the `call` that deletes something of it, if we may, and have it written down, with `how`."""
         node = removal.node
         deletion = Deletion(
             kind=kind,
             id=thing,
             name=name,
-            why=removal.why,
+            why=f"{removal.why}; {how}" if how else removal.why,
             node=node.id or None,
             request=node.allocated_to or None,
             label=node.label or None,
@@ -273,7 +275,10 @@ class Removals:
         context = self._context
         server_id = doomed.server_id
         removal.doomed[server_id] = replace(doomed, busy=True)
-        if doomed.asks and doomed.soft_after is None:
+        force = retire.by_force(doomed, context.tuning)
+        if force:
+            log.warning("server %s is still there: it is deleted %s", server_id, force)
+        elif doomed.asks and doomed.soft_after is None:
             log.warning("server %s is still there after %d deletions: again", server_id, doomed.asks)
         unseen = removal.booted_from_volume and not (server and server.volumes)
         unmarked = server if server is not None and context.marks.missing(server) else None
@@ -284,8 +289,9 @@ class Removals:
             found = self._look_again(server_id) if unseen else unmarked
             if found is not None and found.volumes:
                 self._mark(found, removal.node)
-            delete = partial(context.cloud.delete_server, server_id)
-            self._delete(removal, "server", server_id, server.name if server else "", delete)
+            delete = partial(context.cloud.delete_server, server_id, force=bool(force))
+            name = server.name if server else ""
+            self._delete(removal, "server", server_id, name, delete, how=force)
             return found
 
         context.jobs.run(context.parts.api, job, lambda outcome: self._asked(removal, server_id, outcome))
@@ -313,10 +319,11 @@ class Removals:
             removal.saw(outcome.value)
         doomed = replace(removal.doomed[server_id], busy=False)
         if outcome.error is None:
-            doomed = replace(doomed, asked_at=now, asks=doomed.asks + 1, sightings=0)
+            doomed = replace(doomed, asked_at=now, asks=doomed.asks + 1, vain=doomed.vain + 1, sightings=0)
         else:
             pause = doubling(2.0, doomed.asks, 60.0)
-            doomed = replace(doomed, asks=doomed.asks + 1, not_before=now + pause)
+            vain = doomed.vain + isinstance(outcome.error, Rejected)  # what else fails says nothing of it
+            doomed = replace(doomed, asks=doomed.asks + 1, vain=vain, not_before=now + pause)
             log.warning("cannot delete server %s (again in %.0f s): %s", server_id, pause, outcome.error)
         removal.doomed[server_id] = doomed
 
@@ -355,6 +362,8 @@ class Removals:
                     listing=context.volumes,
                     left=lambda volumes: retire.leftover_volumes(volumes, removal.volumes, doomed, mark),
                     delete=cloud.delete_volume,
+                    force=partial(cloud.delete_volume, force=True),
+                    may_force=retire.may_be_forced,
                 )
             )
         return tuple(

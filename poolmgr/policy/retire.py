@@ -28,6 +28,7 @@ class Doomed:
     server_id: str
     asked_at: float | None = None
     asks: int = 0
+    vain: int = 0  # deletions that the cloud accepted, or refused for what the server is
     not_before: float = 0.0
     busy: bool = False  # a delete call is in flight
     soft_after: int | None = None  # so many `asks` it took until it was first listed as soft-deleted
@@ -75,6 +76,13 @@ def ask_due(doomed: Doomed, server: Server | None, *, now: float, tuning: Tuning
     at_it = server.task_state == "deleting" and server.status is not ServerStatus.ERROR
     first = tuning.delete_patience if at_it else tuning.delete_reissue
     return now - doomed.asked_at >= doubling(first, doomed.asks - 1, tuning.delete_reissue_max)
+
+
+def by_force(doomed: Doomed, tuning: Tuning) -> str:
+    """Why the deletion that is due now should be by force; "" if it should not."""
+    if doomed.vain < tuning.force_after:
+        return ""
+    return f"by force after {doomed.vain} deletions without effect"
 
 
 def by_node(listing: Listing[Server]) -> Mapping[str, Sequence[Server]]:
@@ -169,6 +177,11 @@ def leftover_volumes(
         for volume in volumes.items.values()
         if (volume.id in seen or mark.is_on(volume.owner)) and set(volume.server_ids) <= set(server_ids)
     }
+
+
+def may_be_forced(volume: Volume) -> bool:
+    """Whether it may be deleted by force, whatever its state: never while a server has it, gone or not."""
+    return not volume.server_ids and volume.status != "in-use"
 
 
 def may_be_deleted(volume: Volume) -> bool:

@@ -49,7 +49,9 @@ class Tuning:
     leftover_look: float = 1.0  # between looks at what is left of a node; doubles
     leftover_look_max: float = 60.0
     leftover_retry: float = 5.0  # a leftover that is still there is deleted again; doubles
-    leftover_tries: int = 3  # deletions without effect before that is told
+    leftover_tries: int = 3  # deletions without effect before that is told; a volume then goes by force
+    force_after: int = 3  # deletions of a server without effect before it is deleted by force
+    force_patience: float = 1800.0  # a volume whose state forbids its deletion so long is deleted by force
     leak_age: float = 300.0  # of a server without a node before it is deleted (3.17)
     idle_port_age: float = 180.0  # between two sightings of a port without a mark (3.13)
     idle_floating_ip_age: float = 600.0  # the same for floating IPs (3.17)

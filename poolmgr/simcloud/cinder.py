@@ -139,6 +139,15 @@ def delete(call: Call) -> Response:
     return empty(202)
 
 
+def action(call: Call) -> Response:
+    volume_id, body = call.params["id"], call.json
+    name = next(iter(body), "") if isinstance(body, Mapping) else ""
+    if name != "os-force_delete":
+        raise bad_request(f"There is no such action: {name}")
+    call.cloud.volumes.delete(volume_id, call.trouble, force=True)
+    return empty(202)
+
+
 def limits(call: Call) -> Response:
     quota, used = call.cloud.quota, call.cloud.volumes.used()
     absolute = {
@@ -159,6 +168,7 @@ _TABLE: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/volumes/{id}", "volume", show),
     ("PUT", "/volumes/{id}", "volume", update),
     ("DELETE", "/volumes/{id}", "volume", delete),
+    ("POST", "/volumes/{id}/action", "volume_action", action),
     ("GET", "/volumes/{id}/metadata", "volume_metadata", show_metadata),
     ("POST", "/volumes/{id}/metadata", "volume_metadata", add_metadata),
     ("PUT", "/volumes/{id}/metadata", "volume_metadata", replace_metadata),

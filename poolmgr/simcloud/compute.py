@@ -295,7 +295,7 @@ class Compute:
     # -- deleting ----------------------------------------------------------------------------------------
 
     def delete(self, server_id: str, trouble: Trouble = NO_TROUBLE, *, force: bool = False) -> None:
-        """Accept a deletion; `force` also of what is SOFT_DELETED. Raises Refusal."""
+        """Accept a deletion; `force` also of what is SOFT_DELETED or unforced-delete holds. Raises Refusal."""
         server = self.server(server_id)
         if trouble.of(FaultKind.IGNORED_DELETE) or (server.status == "SOFT_DELETED" and not force):
             return
@@ -307,7 +307,7 @@ class Compute:
         slow, soft = trouble.of(FaultKind.SLOW_DELETE), trouble.of(FaultKind.SOFT_DELETE)
         seconds = slow.delay if slow else self._pace.delete_seconds
         self._change(server_id, task_state="deleting")
-        if trouble.of(FaultKind.ERROR_DELETE):
+        if trouble.of(FaultKind.ERROR_DELETE) or (trouble.of(FaultKind.UNFORCED_DELETE) and not force):
             self._timeline.after(seconds, lambda: self._fail_delete(server_id, None))
         elif trouble.of(FaultKind.STUCK_DELETE):
             self._timeline.after(seconds, lambda: self._fail_delete(server_id, "deleting"))

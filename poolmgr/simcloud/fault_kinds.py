@@ -56,6 +56,7 @@ class FaultKind(enum.Enum):
     IGNORED_DELETE = "ignored-delete"
     ERROR_DELETE = "error-delete"
     STUCK_DELETE = "stuck-delete"
+    UNFORCED_DELETE = "unforced-delete"
     SLOW_DELETE = "slow-delete"
     SOFT_DELETE = "soft-delete"
     LEAKED_PORT = "leaked-port"
@@ -210,6 +211,10 @@ KINDS: Mapping[FaultKind, Kind] = {
     ),
     FaultKind.STUCK_DELETE: Kind(
         does="accepted; the server goes to ERROR, still `deleting`, until it is deleted again",
+        operations=_DELETE,
+    ),
+    FaultKind.UNFORCED_DELETE: Kind(
+        does="accepted; the server goes to ERROR until it is deleted by force; of a volume: error_deleting",
         operations=_DELETE,
     ),
     FaultKind.SLOW_DELETE: Kind(

@@ -140,16 +140,16 @@ class Volumes:
             raise no_such("volume", volume_id)
         return self.volumes[volume_id]
 
-    def delete(self, volume_id: str, trouble: Trouble = NO_TROUBLE) -> None:
-        """Raises Refusal (400, as Cinder does) unless its status allows it."""
+    def delete(self, volume_id: str, trouble: Trouble = NO_TROUBLE, *, force: bool = False) -> None:
+        """Raises Refusal (400, as Cinder does) unless its status allows it, or, by `force`, no server has it."""
         volume = self.volume(volume_id)
-        if volume.status not in _DELETABLE:
+        if volume.server_id is not None if force else volume.status not in _DELETABLE:
             raise bad_request(
                 "Invalid volume: Volume status must be available or error or error_restoring or "
                 "error_extending or error_managing and must not be migrating, attached, belong to a group, "
                 "have snapshots, awaiting a transfer, or be disassociated from snapshots after volume transfer."
             )
-        if trouble.of(FaultKind.ERROR_DELETE):
+        if trouble.of(FaultKind.ERROR_DELETE) or (trouble.of(FaultKind.UNFORCED_DELETE) and not force):
             self.update(volume_id, status="error_deleting")
         elif not trouble.of(FaultKind.IGNORED_DELETE):
             del self.volumes[volume_id]

@@ -13,8 +13,8 @@ API_FAULTS = (
     "http-500", "http-503", "throttle", "refuse", "drop", "slow", "lost-answer", "expired-token", "garbage",
     "policy", "cut", "wrong-date", "guarded", "multiple-choices", "odd-versions", "repeated-page", "link-header",
     "stale-list", "quota", "no-valid-host", "error-server", "stuck-build", "no-address", "late-address", "no-ssh",
-    "ignored-delete", "error-delete", "stuck-delete", "slow-delete", "soft-delete", "leaked-port", "down-floating-ip",
-    "stolen-floating-ip", "down-cell", "missing", "redirect", "wrong-links", "foreign-next", "hang",
+    "ignored-delete", "error-delete", "stuck-delete", "unforced-delete", "slow-delete", "soft-delete", "leaked-port",
+    "down-floating-ip", "stolen-floating-ip", "down-cell", "missing", "redirect", "wrong-links", "foreign-next", "hang",
 )  # fmt: skip
 #: Those of simcloud that are about images, volumes and commands on guests: nothing here makes any.
 ELSEWHERE = (

@@ -543,3 +543,42 @@ def test_many_threads_may_use_one_cloud(staged):
         list(pool.map(stage.cloud.delete_server, made))
     stage.clock.advance(5.0)
     assert stage.left() == (0, 0, 0)
+
+
+def test_a_server_that_only_goes_by_force_goes_by_force(stage):
+    server = stage.boot()
+    stage.strike("unforced-delete")
+    for force, left in ((False, True), (True, False)):
+        stage.cloud.delete_server(server.id, force=force)
+        stage.clock.advance(10.0)
+        assert (server.id in stage.cloud.list_servers().items) is left
+
+
+def test_a_server_that_may_not_be_forced_is_deleted_as_usual(stage):
+    server = stage.boot()
+    stage.strike("policy", operations=["compute.POST.server_action"])
+    stage.cloud.delete_server(server.id, force=True)
+    stage.clock.advance(10.0)
+    assert server.id not in stage.cloud.list_servers().items
+
+
+def test_a_volume_that_only_goes_by_force_goes_by_force_but_none_of_a_server(stage):
+    server = stage.boot(boot_from_volume=True)
+    (attached,) = server.volumes
+    with stage.far.lock:
+        stuck = stage.far.volumes.create(size_gib=5, status="error_deleting", foreign=True)
+    with pytest.raises(Rejected):
+        stage.cloud.delete_volume(stuck.id)
+    with pytest.raises(Rejected):
+        stage.cloud.delete_volume(attached, force=True)
+    stage.cloud.delete_volume(stuck.id, force=True)
+    stage.cloud.delete_volume(stuck.id, force=True)
+    assert set(stage.cloud.list_volumes().items) == {attached}
+
+
+def test_a_volume_that_may_not_be_forced_is_deleted_as_usual(stage):
+    with stage.far.lock:
+        made = stage.far.volumes.create(size_gib=5, status="available", foreign=True)
+    stage.strike("policy", operations=["block-storage.POST.volume_action"])
+    stage.cloud.delete_volume(made.id, force=True)
+    assert stage.cloud.list_volumes().items == {}

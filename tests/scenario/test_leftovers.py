@@ -329,7 +329,11 @@ def test_a_node_that_does_not_go_is_told_about_once_and_looked_at_ever_more_rare
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     tuning = replace(TUNING, delete_alarm=300.0)
-    site = site_of({"kind": "ignored-delete"}, labels=[label("small")], tuning=tuning)
+    ignored = {
+        "kind": "ignored-delete",
+        "operations": ["compute.DELETE.server", "compute.POST.server_action"],
+    }
+    site = site_of(ignored, labels=[label("small")], tuning=tuning)
     use_one(site)
     (node,) = site.nodes()
     lists = "compute.GET.servers_detail"
@@ -352,3 +356,63 @@ def test_a_fault_that_no_list_tells_is_asked_for_once_for_each_server() -> None:
     live(site, 1)
     assert process.stats.launches == ["error.quota", "error.quota", "ready"]
     assert calls(site, "compute.GET.server") == 2
+
+
+# By force
+
+
+def test_a_server_that_only_goes_by_force_goes_and_counts_until_then(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tuning = replace(TUNING, delete_alarm=100.0)
+    clouds = {"one": {"boot": 2.0, "quota": {"instances": 1}, "faults": [{"kind": "unforced-delete"}]}}
+    site = Site(clouds, [provider("one")], tuning=tuning)
+    use_one(site)
+    waiting = site.submit("small")
+    site.run(seconds=150)
+    assert not site.fulfilled(waiting)
+    assert len(site.nodes()) >= 1, "its record stays, and its quota counts"
+    assert "goes on counting against the quota" in caplog.text
+    assert site.run(lambda: site.fulfilled(waiting), seconds=300)
+    assert "it is deleted by force after 3 deletions without effect" in caplog.text
+    assert calls(site, "compute.DELETE.server") == 3
+    assert calls(site, "compute.POST.server_action") == 1
+
+
+def test_where_force_is_refused_it_is_deleted_as_usual() -> None:
+    refuse = {"kind": "policy", "operations": ["compute.POST.server_action"]}
+    site = site_of({"kind": "stuck-delete", "times": 4}, refuse, labels=[label("small")])
+    use_one(site)
+    assert site.run(site.is_clean, seconds=1800), site.left()
+    assert calls(site, "compute.POST.server_action") >= 1
+
+
+def test_a_volume_that_only_goes_by_force_goes() -> None:
+    stuck = {"kind": "unforced-delete", "operations": [VOLUMES_GO]}
+    site = site_of({"kind": "leaked-volume"}, stuck)
+    use_one(site)
+    assert site.run(site.is_clean, seconds=300), site.left()
+    assert calls(site, VOLUMES_GO) == 3
+    assert calls(site, "block-storage.POST.volume_action") == 1
+
+
+def test_a_volume_whose_state_forbids_its_deletion_is_forced_after_long() -> None:
+    tuning = replace(TUNING, force_patience=120.0)
+    site = site_of({"kind": "leaked-volume"}, tuning=tuning)
+    far = site.world.clouds["one"]
+
+    def odd() -> bool:
+        for volume in far.volumes.volumes.values():
+            if volume.status == "available":
+                far.volumes.update(volume.id, status="deleting")
+        return any(v.status == "deleting" for v in far.volumes.volumes.values())
+
+    site.start()
+    request = site.submit("small")
+    assert site.run(lambda: site.fulfilled(request), seconds=60)
+    (volume_id,) = far.volumes.volumes
+    site.use(request)
+    assert site.run(odd, seconds=60)
+    site.run(seconds=100)
+    assert volume_id in far.volumes.volumes
+    assert site.run(site.is_clean, seconds=200), site.left()

@@ -275,9 +275,9 @@ class OpenStackCloud:
             return server
         return replace(server, addresses=self._reading.addresses_of(self._networks.guest_ports(server_id)))
 
-    def delete_server(self, server_id: str) -> None:
+    def delete_server(self, server_id: str, *, force: bool = False) -> None:
         self._floating_ips.release(server_id)
-        self._compute.delete(server_id, at_once=self._poll.keeps_deleted)
+        self._compute.delete(server_id, at_once=force or self._poll.keeps_deleted)
         self._exposer.forget_server(server_id)
 
     def mark_server(self, server_id: str, metadata: Mapping[str, str]) -> None:
@@ -344,8 +344,8 @@ class OpenStackCloud:
         for volume_id in server.volumes:
             self._volumes.mark(volume_id, owner)
 
-    def delete_volume(self, volume_id: str) -> None:
-        self._volumes.delete(volume_id)
+    def delete_volume(self, volume_id: str, *, force: bool = False) -> None:
+        self._volumes.delete(volume_id, force=force)
 
     def _nothing(self) -> Listing[Any]:
         now = self._clock.monotonic()

@@ -99,8 +99,8 @@ class Compute:
     def delete(self, server_id: str, *, at_once: bool = False) -> None:
         """Ask for deletion. A server that is gone is success. Raises Rejected while its state forbids it.
 
-        `at_once`: the cloud keeps deleted servers for a while, and with them their quota; it is asked not to
-        (Compute API reference, "Force-Delete Server"), where it lets us.
+        `at_once`: whatever its state, and for good where the cloud keeps deleted servers for a while, and with them
+        their quota (Compute API reference, "Force-Delete Server"), where it lets us.
         """
         try:
             if not (at_once and self._force_deleted(server_id)):

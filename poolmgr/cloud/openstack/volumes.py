@@ -6,10 +6,11 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from poolmgr.cloud.openstack.errors import Forbidden
 from poolmgr.cloud.openstack.quota import limits_of, volume_quotas
 from poolmgr.cloud.openstack.service import Service
 from poolmgr.cloud.openstack.timestamps import epoch_of
-from poolmgr.errors import CloudUnavailable, NotFound, OutcomeUnknown
+from poolmgr.errors import CloudUnavailable, NotFound, OutcomeUnknown, Rejected
 from poolmgr.model.resources import Resources
 from poolmgr.model.server import Listing, Owner, Quota, Volume, owner_of_metadata
 from poolmgr.runtime.clock import Clock
@@ -83,11 +84,24 @@ class Volumes:
         """Add the owner to the volume's metadata; what else is there stays."""
         self._service.ask(f"/volumes/{volume_id}/metadata", {"metadata": owner.metadata()})
 
-    def delete(self, volume_id: str) -> None:
+    def delete(self, volume_id: str, *, force: bool = False) -> None:
+        """A volume that is gone is success. `force`: see `Cloud.delete_volume`. Raises Rejected."""
         try:
-            self._service.delete(f"/volumes/{volume_id}")
+            if not (force and self._forced(volume_id)):
+                self._service.delete(f"/volumes/{volume_id}")
         except NotFound:
             log.debug("volume %s is gone already", volume_id)
+
+    def _forced(self, volume_id: str) -> bool:
+        """Whether the cloud took it (API v3, "Force delete a volume"): mostly administrators may. Raises NotFound."""
+        if self.get(volume_id).server_ids:
+            return False  # since it was listed
+        try:
+            self._service.ask(f"/volumes/{volume_id}/action", {"os-force_delete": {}})
+        except (Rejected, Forbidden) as error:
+            log.debug("volume %s cannot be deleted by force: %s", volume_id, error)
+            return False
+        return True
 
 
 def volume_of(raw: Mapping[str, Any]) -> Volume:

@@ -30,7 +30,7 @@ class Calls:
         `operation` is `<service>.<METHOD>.<name>`, `subject` the id or name that faults may be meant for.
         """
         service, method, _ = operation.split(".", 2)
-        creates = method == "POST" and service != "identity" and operation != "compute.POST.server_action"
+        creates = method == "POST" and service != "identity" and not operation.endswith("_action")
         with self._cloud.lock:
             self._sent[operation] += 1
             trouble = self._cloud.call(operation, subject)

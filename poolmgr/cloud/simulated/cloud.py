@@ -125,9 +125,9 @@ class SimulatedCloud:
     def get_server(self, server_id: str) -> Server:
         return self._servers.get(server_id)
 
-    def delete_server(self, server_id: str) -> None:
+    def delete_server(self, server_id: str, *, force: bool = False) -> None:
         self._floating_ips.release(server_id)
-        self._servers.delete(server_id)
+        self._servers.delete(server_id, force=force)
 
     def console(self, server_id: str) -> str:
         return self._servers.console(server_id)
@@ -153,8 +153,8 @@ class SimulatedCloud:
     def mark_volumes(self, server: Server, *, owner: Owner) -> None:
         self._volumes.mark(server, owner)
 
-    def delete_volume(self, volume_id: str) -> None:
-        self._volumes.delete(volume_id)
+    def delete_volume(self, volume_id: str, *, force: bool = False) -> None:
+        self._volumes.delete(volume_id, force=force)
 
     def upload_image(
         self,

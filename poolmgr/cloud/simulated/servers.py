@@ -93,8 +93,19 @@ class SimulatedServers:
         )
         return self._reading.whole(found)
 
-    def delete(self, server_id: str) -> None:
+    def delete(self, server_id: str, *, force: bool = False) -> None:
+        """By `force` if the cloud lets us; else as usual."""
         compute = self._cloud.compute
+
+        def force_delete(server_id: str, trouble: sim.Trouble) -> None:
+            compute.delete(server_id, trouble, force=True)
+
+        if force:
+            try:
+                self._calls.delete("compute.POST.server_action", server_id, force_delete)
+                return
+            except Rejected:
+                pass
 
         def delete(server_id: str, trouble: sim.Trouble) -> None:
             soft = compute.server(server_id).status == "SOFT_DELETED"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from poolmgr.cloud.simulated.calls import Calls
+from poolmgr.errors import Rejected
 from poolmgr.model.server import Owner, Server, Volume, owner_of_metadata
 from poolmgr.simcloud import world as sim
 
@@ -35,12 +36,23 @@ class SimulatedVolumes:
         for volume_id in server.volumes:
             self._calls.ask("block-storage.POST.volume_metadata", partial(mark, volume_id), subject=volume_id)
 
-    def delete(self, volume_id: str) -> None:
+    def delete(self, volume_id: str, *, force: bool = False) -> None:
+        """By `force` if the cloud lets us; else as usual."""
+
         def delete(volume_id: str, trouble: sim.Trouble) -> None:
             self._cloud.volumes.volume(volume_id)
             if not trouble.of(sim.FaultKind.IGNORED_DELETE):
-                self._cloud.volumes.delete(volume_id)
+                self._cloud.volumes.delete(volume_id, trouble)
 
+        def force_delete(volume_id: str, trouble: sim.Trouble) -> None:
+            self._cloud.volumes.delete(volume_id, trouble, force=True)
+
+        if force:
+            try:
+                self._calls.delete("block-storage.POST.volume_action", volume_id, force_delete)
+                return
+            except Rejected:
+                pass
         self._calls.delete("block-storage.DELETE.volume", volume_id, delete)
 
 

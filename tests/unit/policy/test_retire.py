@@ -15,12 +15,14 @@ from poolmgr.policy.retire import (
     Mark,
     aged,
     ask_due,
+    by_force,
     by_node,
     hold_limit,
     is_gone,
     leftover_floating_ips,
     leftover_ports,
     leftover_volumes,
+    may_be_forced,
     observe,
     servers_of,
 )
@@ -314,3 +316,27 @@ def test_volumes_are_left_until_they_are_gone_and_deleted_when_that_is_possible(
 def test_a_volume_that_somebody_has_attached_to_another_server_is_not_ours_any_more():
     volume = Volume(id="v-1", status="in-use", server_ids=("s-2",), owner=owner())
     assert leftover_volumes(listing(volume), ["v-1"], ["s-1"], MARK) == {}
+
+
+# By force
+
+
+@pytest.mark.parametrize(("vain", "forced"), [(0, False), (2, False), (3, True), (9, True)])
+def test_after_some_deletions_without_effect_a_server_goes_by_force(vain, forced):
+    why = by_force(Doomed(server_id="s-1", asked_at=100.0, asks=9, vain=vain), TUNING)
+    assert why == (f"by force after {vain} deletions without effect" if forced else "")
+
+
+@pytest.mark.parametrize(
+    ("status", "attached", "may"),
+    [
+        ("available", (), True),
+        ("error_deleting", (), True),
+        ("detaching", (), True),
+        ("detaching", ("s-1",), False),
+        ("in-use", (), False),
+        ("in-use", ("s-2",), False),
+    ],
+)
+def test_no_volume_is_forced_that_a_server_has(status, attached, may):
+    assert may_be_forced(Volume(id="v-1", status=status, server_ids=attached)) is may
