@@ -20,6 +20,7 @@ _FOLDERS = frozenset(
         Kind.PROVIDER,
         Kind.PROVIDER_LOCK,
         Kind.PROVIDER_STATUS,  # what the last owner said; who is asked is who owns it
+        Kind.PROMISES,  # one for each tenant that has limits
     }
 )
 _OURS = frozenset({paths.parent(paths.DEPLOYMENT), paths.DEPLOYMENT})

@@ -52,7 +52,7 @@ def test_the_options_of_the_reference_are_taken():
             "8",
         ]
     )
-    assert (args.build_workers, args.upload_workers, args.stop_timeout) == (2, 8, 60.0)
+    assert (args.build_workers, args.upload_workers, args.stop_timeout) == (2, 8, 30.0)
     assert builder.build_parser().parse_args([]).pidfile == "/var/run/nodepool/nodepool-builder.pid"
 
 
