@@ -17,13 +17,12 @@ from poolmgr.launcher.desk import Desk, Taker
 from poolmgr.model.component import Component
 from poolmgr.model.node import Node
 from poolmgr.model.request import NodeRequest, RequestState
-from poolmgr.model.resources import Resources, minus, short_of, total
+from poolmgr.model.resources import Resources, short_of, total
 from poolmgr.model.snapshot import Snapshot
 from poolmgr.observe.context import context_logger
 from poolmgr.policy.allocate import reusable
-from poolmgr.policy.capacity import tenant_available
 from poolmgr.policy.fairness import by_rank, in_turn
-from poolmgr.policy.promises import outstanding, promised
+from poolmgr.policy.promises import promised, room
 from poolmgr.policy.requests import (
     Decline,
     Defer,
@@ -240,9 +239,7 @@ class Assignment:
         besides = request.id if request.id in snapshot.promises(tenant).promised else ""
         if (tenant, besides) not in sight.tenants:
             now = self._context.clock.time()
-            left = tenant_available(tenant, tenants, snapshot)
-            use = outstanding(tenant, snapshot, now=now, besides=besides)
-            sight.tenants[tenant, besides] = minus(left, use)
+            sight.tenants[tenant, besides] = room(tenant, tenants, snapshot, now=now, besides=besides)
         return sight.tenants[tenant, besides]
 
     def _free(self, sight: _Sight, name: str, label: str) -> list[Node]:
@@ -349,10 +346,10 @@ class Assignment:
         with context.store.reading() as snapshot:
             facts = self._pools[pool].facts(snapshot, now, launching=self._requests.launching)
             need = total(f.need or {} for label in request.labels if (f := facts.labels.get(label)))
-            promises = promised(tenant, request.id, need, snapshot, now=context.clock.time())
-            left = tenant_available(tenant, context.config.tenants, snapshot)
-            use = outstanding(tenant, snapshot, now=context.clock.time(), besides=request.id)
-            fits = short_of(need, minus(left, use)) is None
+            time = context.clock.time()
+            promises = promised(tenant, request.id, need, snapshot, now=time)
+            left = room(tenant, context.config.tenants, snapshot, now=time, besides=request.id)
+            fits = short_of(need, left) is None
         try:
             if fits:
                 context.store.promise(promises)

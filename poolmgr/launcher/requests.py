@@ -29,6 +29,7 @@ from poolmgr.observe.context import context_logger
 from poolmgr.policy.allocate import Plan, allocate
 from poolmgr.policy.holding import has_rival, judge_hold, judge_outage
 from poolmgr.policy.launch import Phase, Result
+from poolmgr.policy.promises import room
 from poolmgr.policy.requests import covering
 from poolmgr.store.api import Lock
 
@@ -296,6 +297,8 @@ class HeldRequests:
             held.failed = held.failed or "the pool was removed from the configuration"
             return
         with context.store.reading() as snapshot:
+            if not self._tenant_has_room(held, desk, snapshot):
+                return
             plan = self._plan(held, desk, snapshot)
         for place, node in plan.reuse.items():
             self._reuse(held, place, node)
@@ -374,6 +377,17 @@ class HeldRequests:
         held.zone = plan.zone
         for place, label in plan.launch.items():
             self._launch(held, desk, place, label, plan.zone)
+
+    def _tenant_has_room(self, held: Held, desk: PoolDesk, snapshot: Snapshot) -> bool:
+        """Whether what is missing fits its tenant's limit now: nodes whose place is empty again may not be gone yet."""
+        context, request = self._context, held.request
+        tenants = context.config.tenants
+        if request.tenant_name not in tenants:
+            return True
+        facts = desk.facts(snapshot, context.clock.monotonic(), launching=len(self.launches))
+        needs = total(f.need or {} for label in held.missing if (f := facts.labels.get(label)))
+        left = room(request.tenant_name, tenants, snapshot, now=context.clock.time(), besides=request.id)
+        return short_of(needs, left) is None
 
     def _launch(self, held: Held, desk: PoolDesk, place: int, label_name: str, zone: str | None) -> None:
         context = self._context

@@ -12,14 +12,38 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from poolmgr.config.settings import TenantLimits
 from poolmgr.model.fleet import TenantPromises
+from poolmgr.model.node import NodeState
 from poolmgr.model.request import RequestState
 from poolmgr.model.resources import Resources, counted, minus, total
 from poolmgr.model.snapshot import Snapshot
+from poolmgr.policy.capacity import tenant_available
 
 #: So long after a promise was made it counts in any case, in seconds: a node that was made at once, and whose request
 #: is gone again, may be seen a moment later than the record's next version.
 FRESH = 2.0
+#: The states of a node with which a promise is kept.
+_COMING = (NodeState.INIT, NodeState.BUILDING, NodeState.READY)
+
+
+def room(
+    tenant: str | None,
+    tenants: Mapping[str, TenantLimits],
+    snapshot: Snapshot,
+    *,
+    now: float,
+    besides: str = "",
+) -> Resources:
+    """What `tenant` may still have, over all launchers; empty (no limit) for none or an unlimited one.
+
+    `besides`: the request that asks, whose own promise does not stand in its way. Nodes that are on their way out count
+    as long as they are there. `now`: epoch seconds.
+    """
+    if tenant is None or tenant not in tenants:
+        return {}
+    left = tenant_available(tenant, tenants, snapshot)
+    return minus(left, outstanding(tenant, snapshot, now=now, besides=besides))
 
 
 def outstanding(tenant: str, snapshot: Snapshot, *, now: float, besides: str = "") -> Resources:
@@ -56,5 +80,10 @@ def _stands(request_id: str, promise: Any, snapshot: Snapshot, now: float) -> bo
 def _open(request_id: str, promise: Any, tenant: str, snapshot: Snapshot) -> Resources:
     resources = promise.get("resources") if isinstance(promise, Mapping) else None
     need = counted(resources if isinstance(resources, Mapping) else None)
-    has = total(n.resources or {} for n in snapshot.nodes_for(request_id) if n.tenant_name == tenant)
+    has = total(
+        node.resources or {}
+        for node in snapshot.nodes_for(request_id)
+        if node.tenant_name == tenant
+        and node.state in _COMING  # in the place of another there will be a new one
+    )
     return {name: left for name, left in minus(need, has).items() if left > 0}

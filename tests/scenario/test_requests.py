@@ -145,6 +145,29 @@ def test_spares_do_not_linger_where_another_label_waits_for_their_room() -> None
     assert site.run(lambda: site.fulfilled(other))
 
 
+def test_who_adopts_a_request_fills_its_places_within_its_tenant_s_limit() -> None:
+    slow = {**DIRECT, "boot": 20.0, "faults": [{"kind": "slow-delete", "seconds": 200, "times": 1}]}
+    tenants = [TenantLimits(name="t", limits={"instances": 2})]
+    site = Site({"one": slow}, [provider("one")], tenants=tenants)
+    first = site.start()
+    request = site.submit("small", "small", tenant_name="t")
+    assert site.run(lambda: len([n for n in site.nodes(NodeState.BUILDING) if n.external_id]) == 2)
+    first.die()
+    lock, node = site.client.lock_node(site.nodes()[0].id)
+    site.client.save_node(node.moved(NodeState.DELETING, at=site.clock.time()), lock)  # poolmgr delete
+    site.client.unlock(lock)
+    site.start()
+    most = 0
+
+    def served() -> bool:
+        nonlocal most
+        most = max(most, sum(node.tenant_name == "t" for node in site.nodes()))
+        return site.fulfilled(request)
+
+    assert site.run(served, seconds=900)
+    assert most == 2, "the deleted one counts as long as it is there"
+
+
 def test_a_cancelled_request_of_a_tenant_at_its_limit_makes_room_for_the_next_one() -> None:
     tenants = [TenantLimits(name="t", limits={"instances": 1})]
     site = Site({"one": {**DIRECT, "boot": 30.0}}, [provider("one")], tenants=tenants)
