@@ -147,8 +147,8 @@ def test_nothing_else_is_left(site, built):
     ends = {"poolmgr.json", "manifest.json", "d"} | {
         f"{one}{kind}" for one in built.format_names for kind in ("", ".md5", ".sha256")
     }
-    names = {path.name for path in site.images.iterdir()} - {"builder_id.txt", ".poolmgr-builder.lock"}
-    assert names == {f"{built.name}.{end}" for end in ends}
+    wanted = {f"{built.name}.{end}" for end in ends} | {"builder_id.txt", ".poolmgr-builder.lock"}
+    eventually(lambda: {path.name for path in site.images.iterdir()} == wanted, within=60)
 
 
 def test_providers_that_do_not_want_it_any_more_lose_it(site, built, sim):
